@@ -1,0 +1,71 @@
+//! What guard remembers of a socket, in its socket storage.
+
+use super::pod;
+
+/// Made by accept(): the agent is the server; no call, no fault.
+pub const SOCKET_PASSIVE: u32 = 1;
+/// Older than the daemon: first seen at a packet.
+pub const SOCKET_ADOPTED: u32 = 2;
+/// The destination is protected: never touched.
+pub const SOCKET_PROTECTED: u32 = 4;
+/// A SYN has left.
+pub const SOCKET_SYN_SENT: u32 = 8;
+/// The connection is (or was) established.
+pub const SOCKET_ESTABLISHED: u32 = 16;
+/// An RST came in.
+pub const SOCKET_RST_SEEN: u32 = 32;
+/// A FIN came in.
+pub const SOCKET_FIN_SEEN: u32 = 64;
+/// The agent closed it.
+pub const SOCKET_RELEASED: u32 = 128;
+/// It speaks TLS.
+pub const SOCKET_TLS: u32 = 256;
+/// A fault of guard touched the exchange or connect that is under way.
+pub const SOCKET_FAULTED: u32 = 512;
+/// A datagram socket.
+pub const SOCKET_UDP: u32 = 1024;
+
+/// Set in [`SocketState::exchange_start_ns`] when what is awaited is a TLS handshake, not a call.
+pub const EXCHANGE_HANDSHAKE: u64 = 1 << 63;
+
+/// Socket storage. Written by the hooks; read by them and, through socket diagnostics, by the
+/// daemon for `waits`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketState {
+    /// Bulkhead id.
+    pub bulkhead: u32,
+    /// Service id.
+    pub service: u32,
+    /// `SOCKET_*` bits.
+    pub flags: u32,
+    /// Thread group that connected; 0 if unknown.
+    pub pid: u32,
+    /// When connect() was called; 0 if unknown.
+    pub connect_start_ns: u64,
+    /// Start of the exchange under way, with [`EXCHANGE_HANDSHAKE`]; 0 = none.
+    pub exchange_start_ns: u64,
+    /// When the last answer began; 0 = none yet.
+    pub answer_ns: u64,
+    /// Exchanges answered so far, handshakes not counted.
+    pub exchanges: u64,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// 1 once the connection is counted as open.
+    pub opened: u64,
+    /// 1 once its end is counted.
+    pub closed: u64,
+    /// Retransmissions counted so far (adopted sockets).
+    pub retransmits: u64,
+    /// Peer, in the form of [`super::policy::EndpointKey::address`].
+    pub peer: [u8; 16],
+    /// Peer's port, host order.
+    pub peer_port: u32,
+    /// Zero.
+    pub pad: u32,
+}
+
+const _: () = assert!(size_of::<SocketState>() == 16 + 72 + 24);
+pod!(SocketState);

@@ -1,0 +1,2 @@
+//! guardd
+fn main() {}

@@ -1,0 +1,403 @@
+//! What goes over the control socket: JSON over HTTP/1, one type per answer. `guardctl --json`
+//! prints these very types, so a field that is renamed here breaks users' scripts.
+//!
+//! | method and path | request | answer |
+//! |---|---|---|
+//! | GET /v1/status | | [`Status`] |
+//! | GET /v1/waits | | [`Waits`] |
+//! | GET /v1/doctor | | [`Doctor`] |
+//! | GET /v1/events?after=SEQ&limit=N&follow=BOOL | | [`Events`], or with follow JSON lines of [`EventRecord`] |
+//! | GET /v1/faults | | [`Faults`] |
+//! | POST /v1/faults | [`FaultRequest`] | [`FaultRecord`] |
+//! | DELETE /v1/faults, /v1/faults/ID | | [`Faults`] (those that were cleared) |
+//! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
+//! | POST /v1/resume | | [`Done`] |
+//! | POST /v1/reload?dry_run=BOOL | | [`Reloaded`] |
+//! | POST /v1/bulkheads/NAME/join | [`JoinRequest`] | [`Joined`] |
+//!
+//! Every error is an [`ErrorBody`] with a 4xx or 5xx status.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer to `status`. `"schema": "guard.status/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// `guard.status/1`.
+    pub schema: String,
+    /// guardd's version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since its start, seconds.
+    pub uptime_seconds: f64,
+    /// `enforce` or `monitor`.
+    pub mode: String,
+    /// `ok`, or `degraded` with `problems` filled.
+    pub health: String,
+    /// What is wrong now, one line each.
+    pub problems: Vec<String>,
+    /// Path of the configuration in force.
+    pub config_path: String,
+    /// Since it was loaded, seconds.
+    pub config_age_seconds: f64,
+    /// Seconds since the last scrape of `/metrics`; absent = never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_scrape_seconds: Option<f64>,
+    /// Where bulkhead cgroups live.
+    pub cgroup_root: String,
+    /// `edt`, `nfqueue` or `none`: how latency faults are made.
+    pub delay_engine: String,
+    /// Reason of a halt in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+    /// Faults active or scheduled.
+    pub faults: Vec<FaultRecord>,
+    /// Kernel events that did not fit into the ring buffer.
+    pub events_lost: u64,
+    /// One entry per bulkhead, by name.
+    pub bulkheads: Vec<BulkheadStatus>,
+}
+
+/// One bulkhead in [`Status`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BulkheadStatus {
+    /// Name.
+    pub name: String,
+    /// Absolute path of its cgroup.
+    pub cgroup: String,
+    /// `attached`, or `detached: REASON`.
+    pub state: String,
+    /// Processes in the cgroup and below.
+    pub processes: u64,
+    /// Connections open now, all services.
+    pub connections: u64,
+    /// One entry per service with any traffic, by name.
+    pub services: Vec<ServiceStatus>,
+}
+
+/// One (bulkhead, service) in [`Status`]: totals since guardd started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Name; `other` for what no endpoint matches.
+    pub name: String,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connection attempts.
+    pub connects: u64,
+    /// Connections established.
+    pub connects_established: u64,
+    /// Calls by outcome; outcomes that never happened are left out.
+    pub calls: std::collections::BTreeMap<String, u64>,
+    /// Those of `calls` that a fault of guard touched, by outcome.
+    pub calls_injected: std::collections::BTreeMap<String, u64>,
+    /// Successes over successes and failures (0 to 1); absent without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_ratio: Option<f64>,
+    /// Median time to the first byte, estimated from buckets, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_seconds: Option<f64>,
+    /// 95th percentile of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p95_seconds: Option<f64>,
+    /// Payload bytes sent.
+    pub sent_bytes: u64,
+    /// Payload bytes received.
+    pub received_bytes: u64,
+    /// Mean smoothed round-trip time, seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rtt_seconds: Option<f64>,
+    /// TCP segments retransmitted.
+    pub retransmits: u64,
+    /// Packets and connects that faults of guard touched.
+    pub faulted: u64,
+    /// What monitor mode left undone.
+    pub would_have: u64,
+}
+
+/// Answer to `waits`, longest wait first. `"schema": "guard.waits/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Waits {
+    /// `guard.waits/1`.
+    pub schema: String,
+    /// Hanging calls and connects.
+    pub waits: Vec<Wait>,
+    /// What could not be looked at (a network namespace, a socket family), one line each.
+    pub problems: Vec<String>,
+}
+
+/// One hanging call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Wait {
+    /// Bulkhead.
+    pub bulkhead: String,
+    /// Process id; 0 if unknown.
+    pub pid: u32,
+    /// Its command name; empty if unknown.
+    pub process: String,
+    /// Service.
+    pub service: String,
+    /// Peer address and port.
+    pub peer: String,
+    /// `connecting`, `first_byte`, `quiet`, `unacknowledged` or `peer_closed`.
+    pub state: String,
+    /// How long it has been so, seconds.
+    pub seconds: f64,
+    /// Payload bytes sent over this connection.
+    pub sent_bytes: u64,
+    /// Payload bytes received over this connection.
+    pub received_bytes: u64,
+    /// Bytes sent and not acknowledged by the peer's TCP.
+    pub unacknowledged_bytes: u64,
+    /// Retransmissions of the segment at the head of the queue.
+    pub retransmits: u32,
+    /// Whether a fault of guard touched it.
+    pub injected: bool,
+    /// One sentence: what this state means here.
+    pub verdict: String,
+}
+
+/// Answer to `doctor`, worst first. `"schema": "guard.doctor/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Doctor {
+    /// `guard.doctor/1`.
+    pub schema: String,
+    /// Checks, failures first.
+    pub checks: Vec<Check>,
+}
+
+/// One check of [`Doctor`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Check {
+    /// Short name: `kernel`, `cgroup`, `delay`, …
+    pub name: String,
+    /// `ok`, `warning` or `failure`.
+    pub result: CheckResult,
+    /// What was found.
+    pub found: String,
+    /// Why it matters; empty when `ok`.
+    pub why: String,
+    /// What to do; empty when `ok`.
+    pub cure: String,
+}
+
+/// Result of a [`Check`], worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckResult {
+    /// Does not work.
+    Failure,
+    /// Works with limits.
+    Warning,
+    /// Works.
+    Ok,
+}
+
+/// Answer to `events`. `"schema": "guard.events/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Events {
+    /// `guard.events/1`.
+    pub schema: String,
+    /// Oldest first.
+    pub events: Vec<EventRecord>,
+    /// Kernel events that did not fit into the ring buffer since the start.
+    pub lost: u64,
+}
+
+/// One event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventRecord {
+    /// Sequence number, from 1, without gaps.
+    pub seq: u64,
+    /// UTC, RFC 3339.
+    pub time: String,
+    /// `connect_failed`, `connected`, `call`, `call_failed`, `closed`, `fault_refused`,
+    /// `fault_injected`, `fault_ended`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
+    pub kind: String,
+    /// Bulkhead; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub bulkhead: String,
+    /// Service; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service: String,
+    /// Outcome; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub outcome: String,
+    /// `real` or `injected`; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub origin: String,
+    /// Peer address and port; empty if none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub peer: String,
+    /// Process id; absent if unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// How long the connect or call took, seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Fault id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<u64>,
+    /// What else there is to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+/// Body of `fault inject`. Times in seconds, shares in percent (above 0, up to 100).
+/// Exactly one of `latency_seconds`, `loss_percent`, `refuse_percent` must be given.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultRequest {
+    /// Bulkhead; never empty.
+    pub bulkhead: String,
+    /// Service; `None` = every service of the bulkhead, which needs `unsafe_all`.
+    #[serde(default)]
+    pub service: Option<String>,
+    /// How long from its start; mandatory, above 0, at most 24 h.
+    pub duration_seconds: f64,
+    /// Delay before it starts.
+    #[serde(default)]
+    pub start_after_seconds: f64,
+    /// Added to each packet that the bulkhead sends to the service.
+    #[serde(default)]
+    pub latency_seconds: Option<f64>,
+    /// Uniform ± around the latency.
+    #[serde(default)]
+    pub jitter_seconds: Option<f64>,
+    /// Share of packets dropped, both ways.
+    #[serde(default)]
+    pub loss_percent: Option<f64>,
+    /// Share of connects refused.
+    #[serde(default)]
+    pub refuse_percent: Option<f64>,
+    /// Errno name of refused connects; default ECONNREFUSED.
+    #[serde(default)]
+    pub errno: Option<String>,
+    /// Seed of the random decisions; drawn (and reported) if absent.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// The operator says that a fault on every service of the bulkhead is meant.
+    #[serde(default)]
+    pub unsafe_all: bool,
+}
+
+/// One fault.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FaultRecord {
+    /// Id, from 1, never reused while guardd runs.
+    pub id: u64,
+    /// Bulkhead.
+    pub bulkhead: String,
+    /// Service; `*` = every service.
+    pub service: String,
+    /// `latency 300ms +-50ms`, `loss 20%`, `refuse 100% ECONNREFUSED`.
+    pub effect: String,
+    /// `kernel`, `edt` or `nfqueue`.
+    pub engine: String,
+    /// `scheduled`, `active` or `ended`.
+    pub state: String,
+    /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`; empty before.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub ended: String,
+    /// Until its end, seconds; 0 once ended.
+    pub remaining_seconds: f64,
+    /// Seed of its random decisions.
+    pub seed: u64,
+    /// What it did so far.
+    pub counters: FaultCounters,
+    /// What the operator should know (for example: the engine does not reach a namespace).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What a fault did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultCounters {
+    /// Packets or connects that the rule was about.
+    pub matched: u64,
+    /// Packets delayed.
+    pub delayed: u64,
+    /// Packets dropped.
+    pub dropped: u64,
+    /// Connects refused.
+    pub refused: u64,
+    /// Matches passed because deadline or lease were over.
+    pub expired: u64,
+    /// Matches passed because the destination is protected.
+    pub protected: u64,
+    /// Matches left alone in monitor mode.
+    pub would_have: u64,
+}
+
+/// Answer to `fault list` and to whatever ends faults. `"schema": "guard.faults/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Faults {
+    /// `guard.faults/1`.
+    pub schema: String,
+    /// By id.
+    pub faults: Vec<FaultRecord>,
+    /// Reason of a halt in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub halted: Option<String>,
+}
+
+/// Body of `halt`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HaltRequest {
+    /// Why; never empty.
+    pub reason: String,
+}
+
+/// Answer where there is nothing to tell. `"schema": "guard.done/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Done {
+    /// `guard.done/1`.
+    pub schema: String,
+    /// What was done.
+    pub message: String,
+}
+
+/// Answer to `reload`. `"schema": "guard.reload/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// `guard.reload/1`.
+    pub schema: String,
+    /// What changed (or would change), one line each.
+    pub changes: Vec<String>,
+    /// Keys that changed but need a restart of guardd to take effect.
+    pub needs_restart: Vec<String>,
+    /// Warnings of the configuration.
+    pub warnings: Vec<String>,
+}
+
+/// Body of `join`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JoinRequest {
+    /// Processes to move; empty = the process that asks (found by its socket's credentials).
+    #[serde(default)]
+    pub pids: Vec<u32>,
+}
+
+/// Answer to `join`. `"schema": "guard.joined/1"`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Joined {
+    /// `guard.joined/1`.
+    pub schema: String,
+    /// Absolute path of the bulkhead's cgroup.
+    pub cgroup: String,
+    /// Processes moved.
+    pub moved: Vec<u32>,
+}
+
+/// An error, as `guardctl` prints it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What is wrong, with where and why.
+    pub error: String,
+    /// The cure; empty if none is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub help: String,
+    /// guardctl's exit code: 1 the answer is no, 2 bad input, 3 cleanup incomplete.
+    pub exit_code: u8,
+}

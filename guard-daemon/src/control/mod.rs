@@ -1,0 +1,2 @@
+//! (module control)
+pub mod api;

@@ -1,0 +1,1 @@
+//! Runtime: ties everything together.

@@ -1,0 +1,150 @@
+//! The validated configuration: what guardd shall do, with defaults filled in and nothing left
+//! to check. Plain data; made by [`crate::config`], read by everyone else. It never does I/O.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+mod ids;
+pub use ids::Ids;
+
+/// The whole plan.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The daemon itself.
+    pub daemon: DaemonPlan,
+    /// Services in the order of their names; the built-in `other` is not listed.
+    pub services: Vec<ServicePlan>,
+    /// Bulkheads in the order of their names.
+    pub bulkheads: Vec<BulkheadPlan>,
+}
+
+/// `[daemon]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DaemonPlan {
+    /// Enforce or monitor.
+    pub mode: Mode,
+    /// Journal, checkpoints, undo log.
+    pub state_dir: PathBuf,
+    /// Unix socket of the control interface.
+    pub control_socket: PathBuf,
+    /// Address of `/metrics`, `/healthz`, `/readyz`; `None` = `"off"`.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Where bulkhead cgroups live.
+    pub cgroup_root: CgroupRoot,
+    /// How long faults outlive the daemon's last sign of life.
+    pub fault_lease: Duration,
+    /// What happens to the programs when the daemon stops.
+    pub on_exit: OnExit,
+    /// Destinations that are never faulted and never blocked.
+    pub protected: Vec<IpNet>,
+}
+
+/// Whether guard acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Decide, count, act.
+    Enforce,
+    /// Decide and count; touch nothing.
+    Monitor,
+}
+
+/// Where bulkhead cgroups live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CgroupRoot {
+    /// A slice delegated by systemd where it is PID 1, else the cgroup2 mount.
+    Auto,
+    /// This directory of a cgroup2 file system.
+    Path(PathBuf),
+}
+
+/// What becomes of the programs when guardd stops.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExit {
+    /// Everything is taken off the host.
+    Detach,
+    /// Programs and breakers stay (from the issue on breakers on).
+    Keep,
+}
+
+/// `[services.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServicePlan {
+    /// Name, unique.
+    pub name: String,
+    /// What it is made of; at least one.
+    pub endpoints: Vec<Endpoint>,
+    /// Kind of peer: a preset of timeouts.
+    pub class: ServiceClass,
+    /// What counts as an answer.
+    pub protocol: Protocol,
+}
+
+/// One endpoint of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Endpoint {
+    /// Host name, or addresses.
+    pub host: EndpointHost,
+    /// Port; `None` = any.
+    pub port: Option<u16>,
+}
+
+/// Host part of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EndpointHost {
+    /// A name, resolved again before its TTL ends.
+    Name(String),
+    /// An address (a prefix of full length) or a network.
+    Net(IpNet),
+}
+
+/// What kind of peer a service is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServiceClass {
+    /// A remote LLM API.
+    Llm,
+    /// An inference server of this host or network.
+    LlmLocal,
+    /// An MCP server.
+    Mcp,
+    /// A tool's peer (git, package registry, web).
+    Tool,
+    /// Anything else.
+    Generic,
+}
+
+/// What counts as an answer of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Found out from the first bytes.
+    Auto,
+    /// Any byte.
+    Tcp,
+    /// An HTTP/1 response.
+    Http,
+    /// TLS: handshakes are not calls.
+    Tls,
+}
+
+/// `[bulkheads.NAME]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BulkheadPlan {
+    /// Name, unique.
+    pub name: String,
+    /// Path below the cgroup root, normal components only.
+    pub cgroup: PathBuf,
+}
+
+impl Plan {
+    /// The service with this name.
+    pub fn service(&self, name: &str) -> Option<&ServicePlan> {
+        self.services.iter().find(|s| s.name == name)
+    }
+
+    /// The bulkhead with this name.
+    pub fn bulkhead(&self, name: &str) -> Option<&BulkheadPlan> {
+        self.bulkheads.iter().find(|b| b.name == name)
+    }
+}
