@@ -40,7 +40,7 @@ pub struct Event {
     pub origin: u32,
     /// Thread group; 0 if unknown.
     pub pid: u32,
-    /// Peer, in the form of [`super::policy::EndpointKey::address`].
+    /// Peer, in the form of [`super::policy::EndpointMatch::address`].
     pub peer: [u8; 16],
     /// Peer's port, host order.
     pub peer_port: u32,

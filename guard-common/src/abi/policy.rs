@@ -33,13 +33,11 @@ pub struct Control {
     pub metrics_port: u32,
 }
 
-/// Key of the endpoint trie: an exact port (0 = any) followed by an address prefix.
-/// `prefix_len` counts the 32 bits of port and padding too.
+/// What the endpoint trie matches: an exact port (0 = any) followed by an address prefix.
+/// The prefix length of an entry is [`ENDPOINT_PORT_BITS`] + the bits of the address prefix.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct EndpointKey {
-    /// Bits that must match: 32 + bits of the address prefix.
-    pub prefix_len: u32,
+pub struct EndpointMatch {
     /// Port in network byte order; 0 = any port.
     pub port_be: u16,
     /// Zero.
@@ -48,7 +46,7 @@ pub struct EndpointKey {
     pub address: [u8; 16],
 }
 
-/// Bits of an [`EndpointKey`] before the address.
+/// Bits of an [`EndpointMatch`] before the address.
 pub const ENDPOINT_PORT_BITS: u32 = 32;
 
 /// What an endpoint belongs to.
@@ -61,21 +59,10 @@ pub struct EndpointValue {
     pub address_bits: u32,
 }
 
-/// Key of the trie of protected addresses.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ProtectedKey {
-    /// Bits of `address` that must match (0..=128).
-    pub prefix_len: u32,
-    /// As in [`EndpointKey::address`].
-    pub address: [u8; 16],
-}
-
 const _: () = {
     assert!(size_of::<Control>() == 24);
-    assert!(size_of::<EndpointKey>() == 24);
-    assert!(core::mem::offset_of!(EndpointKey, address) == 8);
+    assert!(size_of::<EndpointMatch>() == 20);
+    assert!(core::mem::offset_of!(EndpointMatch, address) == 4);
     assert!(size_of::<EndpointValue>() == 8);
-    assert!(size_of::<ProtectedKey>() == 20);
 };
-pod!(Control, EndpointKey, EndpointValue, ProtectedKey);
+pod!(Control, EndpointMatch, EndpointValue);

@@ -59,7 +59,7 @@ pub struct SocketState {
     pub closed: u64,
     /// Retransmissions counted so far (adopted sockets).
     pub retransmits: u64,
-    /// Peer, in the form of [`super::policy::EndpointKey::address`].
+    /// Peer, in the form of [`super::policy::EndpointMatch::address`].
     pub peer: [u8; 16],
     /// Peer's port, host order.
     pub peer_port: u32,

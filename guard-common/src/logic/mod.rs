@@ -1,1 +1,10 @@
-//! Pure decisions.
+//! Pure decisions: the same functions run in the kernel hooks and in host tests.
+//!
+//! Nothing here may read a clock, draw random bits, allocate or loop without a small bound: the
+//! kernel's verifier reads this code too.
+
+pub mod exchange;
+pub mod fault;
+pub mod histogram;
+pub mod outcome;
+pub mod random;

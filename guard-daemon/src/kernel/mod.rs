@@ -1,1 +1,32 @@
-//! (module kernel)
+//! The kernel side: the embedded object, its maps and its links. The only module that imports
+//! aya. It never decides anything: it loads, attaches, writes what it is told and reads back.
+//!
+//! Links are owned by the process and not pinned: when guardd dies, however it dies, the kernel
+//! takes its programs off the bulkheads. The one exception are the gates of the NFQUEUE engine,
+//! which iptables needs as files (see [`gates`]).
+
+mod attach;
+mod btf;
+mod clock;
+mod error;
+mod events;
+mod faults;
+mod features;
+mod gates;
+mod lease;
+mod load;
+mod policy;
+mod stats;
+
+pub use attach::Attached;
+pub use clock::{boottime_ns, wall_of_boottime_ns};
+pub use error::KernelError;
+pub use events::EventReader;
+pub use features::{Feature, check as check_features};
+pub use lease::Lease;
+pub use load::{Kernel, LoadOptions};
+pub use policy::{EndpointRule, map_address};
+pub use stats::{Counters, ProgramRun};
+
+/// The kernel programs, built from guard-ebpf by build.rs.
+pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));

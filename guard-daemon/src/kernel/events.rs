@@ -1,0 +1,64 @@
+//! Reads the ring buffer. Blocking, for a thread of its own.
+
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use guard_common::abi::event::Event;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::load::Kernel;
+
+/// Reader of the kernel's events; there is one per loaded object.
+pub struct EventReader {
+    ring: RingBuf<MapData>,
+}
+
+impl Kernel {
+    /// The reader, at the first call.
+    pub fn take_events(&mut self) -> Option<EventReader> {
+        self.ring.take().map(|ring| EventReader { ring })
+    }
+}
+
+impl EventReader {
+    /// Waits up to `timeout` for events and hands each to `take`; at most `limit` per call, so that
+    /// a flood cannot keep the caller from anything else. Returns how many there were. A record of
+    /// another size than [`Event`] is skipped and counted in the second number.
+    pub fn read(
+        &mut self,
+        timeout: Duration,
+        limit: usize,
+        mut take: impl FnMut(Event),
+    ) -> Result<(usize, usize), Errno> {
+        let millis = u16::try_from(timeout.as_millis()).unwrap_or(u16::MAX);
+        let mut fds = [PollFd::new(self.ring.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, PollTimeout::from(millis)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(e) => return Err(e),
+        }
+        let (mut taken, mut odd) = (0, 0);
+        while taken + odd < limit {
+            let Some(item) = self.ring.next() else { break };
+            match decode(&item) {
+                Some(event) => {
+                    take(event);
+                    taken += 1;
+                }
+                None => odd += 1,
+            }
+        }
+        Ok((taken, odd))
+    }
+}
+
+/// The event in a record of the ring buffer; `None` if the size is wrong.
+#[allow(unsafe_code, reason = "bytes become an ABI type")]
+fn decode(bytes: &[u8]) -> Option<Event> {
+    (bytes.len() == size_of::<Event>()).then(|| {
+        // SAFETY: the length is right, every bit pattern is a valid Event, and read_unaligned asks
+        // for no alignment.
+        unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) }
+    })
+}

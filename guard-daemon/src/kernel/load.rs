@@ -1,0 +1,174 @@
+//! Loads the object: maps sized for the plan, constants set, every program verified.
+
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::path::Path;
+
+use aya::maps::lpm_trie::LpmTrie;
+use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program, ProgramError, SockOps};
+use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use guard_common::abi::fault::{FaultRule, FaultStats, PairRules};
+use guard_common::abi::ids::PairKey;
+use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
+use guard_common::abi::stats::{HookStats, PairStats};
+
+use super::error::{KernelError, cure_of};
+use super::{OBJECT, btf};
+
+/// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
+pub(super) const PROGRAMS: [(&str, u32); 8] = [
+    ("guard_connect4", 10),
+    ("guard_connect6", 11),
+    ("guard_sendmsg4", 14),
+    ("guard_sendmsg6", 15),
+    ("guard_sockops", 3),
+    ("guard_egress", 1),
+    ("guard_ingress", 0),
+    ("guard_release", 34),
+];
+
+/// What the loader must know of the plan.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadOptions {
+    /// (bulkhead, service) pairs that may have counters.
+    pub pairs: u32,
+    /// Endpoints, resolved addresses included.
+    pub endpoints: u32,
+}
+
+/// Everything of guard that is in the kernel.
+pub struct Kernel {
+    pub(super) ebpf: Ebpf,
+    pub(super) control: Array<MapData, Control>,
+    pub(super) endpoints: LpmTrie<MapData, EndpointMatch, EndpointValue>,
+    pub(super) protected: LpmTrie<MapData, [u8; 16], u32>,
+    pub(super) pair_stats: PerCpuHashMap<MapData, PairKey, PairStats>,
+    pub(super) hook_stats: PerCpuArray<MapData, HookStats>,
+    pub(super) fault_rules: Array<MapData, FaultRule>,
+    pub(super) fault_stats: PerCpuArray<MapData, FaultStats>,
+    pub(super) fault_draws: Array<MapData, u64>,
+    pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
+    pub(super) gates: Array<MapData, u32>,
+    pub(super) lease: Option<Array<MapData, u64>>,
+    pub(super) ring: Option<RingBuf<MapData>>,
+    pub(super) options: LoadOptions,
+    pub(super) knows_errors: bool,
+}
+
+macro_rules! take {
+    ($ebpf:expr, $name:literal) => {
+        $ebpf
+            .take_map($name)
+            .ok_or(KernelError::Missing { what: "map", name: $name })?
+            .try_into()
+            .map_err(KernelError::map($name, "opening"))?
+    };
+}
+
+impl Kernel {
+    /// Loads and verifies everything; attaches nothing.
+    pub fn load(options: LoadOptions) -> Result<Self, KernelError> {
+        // The verifier's log costs time and memory at each start: only a refusal is worth it.
+        match Self::load_logged(options, VerifierLogLevel::DISABLE) {
+            Err(KernelError::Program { .. }) => Self::load_logged(options, VerifierLogLevel::DEBUG),
+            other => other,
+        }
+    }
+
+    fn load_logged(options: LoadOptions, log: VerifierLogLevel) -> Result<Self, KernelError> {
+        let sk_err = btf::member_offset_bytes(Path::new(btf::VMLINUX), "sock", "sk_err");
+        let offset = sk_err.unwrap_or(0);
+        let pairs = options.pairs.max(1024).next_power_of_two();
+        let endpoints = options.endpoints.max(4096).next_power_of_two();
+        let mut ebpf = EbpfLoader::new()
+            .override_global("SK_ERR_OFFSET", &offset, true)
+            .map_max_entries("PAIR_STATS", pairs)
+            .map_max_entries("PAIR_RULES", pairs)
+            .map_max_entries("ENDPOINTS", endpoints)
+            .verifier_log_level(log)
+            .load(OBJECT)
+            .map_err(|e| {
+                let cure = cure_of(&e);
+                KernelError::Load { source: Box::new(e), cure }
+            })?;
+        for (name, _) in PROGRAMS {
+            load_program(&mut ebpf, name)?;
+        }
+        Ok(Self {
+            control: take!(ebpf, "CONTROL"),
+            endpoints: take!(ebpf, "ENDPOINTS"),
+            protected: take!(ebpf, "PROTECTED"),
+            pair_stats: take!(ebpf, "PAIR_STATS"),
+            hook_stats: take!(ebpf, "HOOK_STATS"),
+            fault_rules: take!(ebpf, "FAULT_RULES"),
+            fault_stats: take!(ebpf, "FAULT_STATS"),
+            fault_draws: take!(ebpf, "FAULT_DRAWS"),
+            pair_rules: take!(ebpf, "PAIR_RULES"),
+            gates: take!(ebpf, "GATES"),
+            lease: Some(take!(ebpf, "LEASE")),
+            ring: Some(take!(ebpf, "EVENTS")),
+            ebpf,
+            options: LoadOptions { pairs, endpoints },
+            knows_errors: sk_err.is_some(),
+        })
+    }
+
+    /// Whether the errno of failed connects can be read (BTF told its place). Without it, outcomes
+    /// are judged by what was seen on the wire alone.
+    pub const fn knows_errors(&self) -> bool {
+        self.knows_errors
+    }
+
+    /// Descriptor of the socket storage, for socket diagnostics.
+    pub fn socket_storage(&self) -> Result<BorrowedFd<'_>, KernelError> {
+        match self.ebpf.map("SOCKETS") {
+            Some(Map::SkStorage(data)) => Ok(data.fd().as_fd()),
+            _ => Err(KernelError::Missing { what: "map", name: "SOCKETS" }),
+        }
+    }
+
+    /// Instructions that the verifier processed, by program name.
+    pub fn verified_instructions(&self) -> Vec<(String, u32)> {
+        let mut all: Vec<_> = self
+            .ebpf
+            .programs()
+            .filter_map(|(name, program)| {
+                let count = program.info().ok()?.verified_instruction_count()?;
+                Some((name.to_owned(), count))
+            })
+            .collect();
+        all.sort();
+        all
+    }
+}
+
+/// Loads one program into the kernel.
+pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
+    let program = ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
+    let loaded = match program {
+        Program::CgroupSockAddr(p) => CgroupSockAddr::load(p),
+        Program::SockOps(p) => SockOps::load(p),
+        Program::CgroupSkb(p) => CgroupSkb::load(p),
+        Program::CgroupSock(p) => CgroupSock::load(p),
+        Program::SocketFilter(p) => p.load(),
+        _ => return Err(KernelError::Missing { what: "program of a known kind", name }),
+    };
+    loaded.map_err(|e| refused(name, &e))
+}
+
+fn refused(program: &str, error: &ProgramError) -> KernelError {
+    /// Lines at the end of the verifier's log that are worth showing.
+    const LOG_LINES: usize = 12;
+    let mut detail = error.to_string();
+    if let ProgramError::LoadError { io_error, verifier_log } = error {
+        let log = verifier_log.to_string();
+        let lines: Vec<_> = log.lines().filter(|l| !l.trim().is_empty()).collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
+        detail = format!("{io_error}");
+        if !tail.is_empty() {
+            detail.push_str("\n  ");
+            detail.push_str(&tail);
+        }
+    }
+    KernelError::Program { program: program.to_owned(), detail, cure: cure_of(error) }
+}

@@ -1,0 +1,51 @@
+//! Read-modify-write on map memory, which several CPUs and preempted programs share.
+//!
+//! The BPF target knows them only as intrinsics. Orderings: a fetching BPF atomic is fully
+//! ordered, a plain add is relaxed, which is all that counters need.
+
+use core::intrinsics::{AtomicOrdering, atomic_cxchg, atomic_or, atomic_xadd};
+
+/// Adds to a counter.
+#[inline(always)]
+pub(crate) fn add(counter: *mut u64, n: u64) {
+    // SAFETY: callers pass a field of a map value, 8-byte aligned and alive for the program.
+    unsafe {
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, n);
+    }
+}
+
+/// Adds to a counter and returns what it was.
+#[inline(always)]
+pub(crate) fn fetch_add(counter: *mut u64, n: u64) -> u64 {
+    // SAFETY: as in `add`.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, n) }
+}
+
+/// Replaces `old` by `new`; false if somebody else was faster.
+#[inline(always)]
+pub(crate) fn replace(word: *mut u64, old: u64, new: u64) -> bool {
+    // SAFETY: as in `add`.
+    unsafe {
+        atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
+            .0
+            == old
+    }
+}
+
+/// Sets bits of a flag word.
+#[inline(always)]
+pub(crate) fn set_bits(word: *mut u32, bits: u32) {
+    // SAFETY: callers pass a field of a map value, 4-byte aligned and alive for the program.
+    unsafe {
+        atomic_or::<u32, u32, { AtomicOrdering::SeqCst }>(word, bits);
+    }
+}
+
+/// Clears bits of a flag word.
+#[inline(always)]
+pub(crate) fn clear_bits(word: *mut u32, bits: u32) {
+    // SAFETY: as in `set_bits`.
+    unsafe {
+        core::intrinsics::atomic_and::<u32, u32, { AtomicOrdering::SeqCst }>(word, !bits);
+    }
+}

@@ -1,0 +1,69 @@
+//! Which service a destination belongs to, and whether it is protected.
+
+use guard_common::abi::policy::{
+    Control, ENDPOINT_PORT_BITS, EndpointMatch, FLAG_ANY_PORT_ENDPOINTS, SSH_PORT,
+};
+
+use crate::maps;
+
+/// An address in the form of `EndpointMatch::address`.
+pub(crate) type Address = [u8; 16];
+
+/// What a destination is.
+#[derive(Clone, Copy)]
+pub(crate) struct Destination {
+    pub(crate) service: u32,
+    pub(crate) protected: bool,
+}
+
+/// Maps an IPv4 address (network byte order, as the kernel hands it out) into IPv6.
+#[inline(always)]
+pub(crate) const fn mapped(ip4: u32) -> Address {
+    from_words([0, 0, u32::from_be(0xffff), ip4])
+}
+
+/// An IPv6 address from the kernel's four words (network byte order).
+#[inline(always)]
+pub(crate) const fn from_words(words: [u32; 4]) -> Address {
+    // SAFETY: same size, any bits valid.
+    unsafe { core::mem::transmute(words) }
+}
+
+/// Two words, to compare addresses cheaply.
+#[inline(always)]
+pub(crate) const fn halves(address: Address) -> [u64; 2] {
+    // SAFETY: same size, any bits valid.
+    unsafe { core::mem::transmute(address) }
+}
+
+#[inline(always)]
+const fn is_loopback(address: Address) -> bool {
+    let [high, low] = halves(address);
+    let v4 = high == 0 && low.to_be() >> 32 == 0xffff && address[12] == 127;
+    let v6 = high == 0 && low.to_be() == 1;
+    v4 || v6
+}
+
+/// Classifies a destination: the longest prefix wins, and an exact port beats any port.
+#[inline(always)]
+pub(crate) fn destination(control: &Control, address: Address, port: u16) -> Destination {
+    let what = EndpointMatch { port_be: port.to_be(), pad: 0, address };
+    let (mut service, bits) = maps::endpoint(ENDPOINT_PORT_BITS + 128, what);
+    if control.flags & FLAG_ANY_PORT_ENDPOINTS != 0 {
+        let (any_service, any_bits) =
+            maps::endpoint(ENDPOINT_PORT_BITS + 128, EndpointMatch { port_be: 0, ..what });
+        if any_bits > bits {
+            service = any_service;
+        }
+    }
+    Destination { service, protected: is_protected(control, address, port) }
+}
+
+#[inline(always)]
+fn is_protected(control: &Control, address: Address, port: u16) -> bool {
+    port == SSH_PORT
+        || (control.metrics_port != 0
+            && u32::from(port) == control.metrics_port
+            && is_loopback(address))
+        || maps::is_protected_address(address)
+}

@@ -1,0 +1,202 @@
+//! connect4/6 and sendmsg4/6: what an agent wants to reach, and whether it may.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_set_retval};
+use aya_ebpf::programs::SockAddrContext;
+use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
+use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
+use guard_common::abi::outcome::{Origin, Outcome};
+use guard_common::abi::policy::Control;
+use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_PROTECTED, SOCKET_UDP, SocketState};
+
+use crate::classify::{self, Address, Destination};
+use crate::{atomics, emit, faults, maps, socket};
+
+const ALLOW: i32 = 1;
+const REFUSE: i32 = 0;
+const SOCK_DGRAM: u32 = 2;
+const MAX_ERRNO: u32 = 4095;
+
+/// Which half of the context is filled.
+#[derive(Clone, Copy)]
+pub(crate) enum Family {
+    V4,
+    V6,
+}
+
+/// A destination as the agent named it.
+#[derive(Clone, Copy)]
+struct Target {
+    address: Address,
+    port: u16,
+}
+
+#[inline(always)]
+fn target(ctx: &SockAddrContext, family: Family) -> Target {
+    // SAFETY: fields of the context, read one by one as the verifier wants them.
+    unsafe {
+        let address = match family {
+            Family::V4 => classify::mapped((*ctx.sock_addr).user_ip4),
+            Family::V6 => classify::from_words([
+                (*ctx.sock_addr).user_ip6[0],
+                (*ctx.sock_addr).user_ip6[1],
+                (*ctx.sock_addr).user_ip6[2],
+                (*ctx.sock_addr).user_ip6[3],
+            ]),
+        };
+        Target { address, port: u16::from_be((*ctx.sock_addr).user_port as u16) }
+    }
+}
+
+/// A connect of an agent.
+#[inline(always)]
+pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
+    let bulkhead = maps::bulkhead();
+    let Some(control) = maps::control() else { return ALLOW };
+    if bulkhead == BULKHEAD_NONE {
+        return ALLOW;
+    }
+    let target = target(ctx, family);
+    let destination = classify::destination(control, target.address, target.port);
+    let pair = PairKey { bulkhead, service: destination.service };
+    let Some(stats) = maps::pair_stats(pair) else { return ALLOW };
+    atomics::add(&raw mut stats.connects, 1);
+    let errno = refused(ctx, control, pair, destination, target);
+    if errno != 0 {
+        return errno_verdict(errno);
+    }
+    remember(ctx, pair, destination, target);
+    ALLOW
+}
+
+/// An unconnected send of an agent (UDP). Its packets are classified in the packet hooks; here it
+/// can only be refused.
+#[inline(always)]
+pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
+    let bulkhead = maps::bulkhead();
+    let Some(control) = maps::control() else { return ALLOW };
+    if bulkhead == BULKHEAD_NONE || control.faults_active == 0 {
+        return ALLOW;
+    }
+    let target = target(ctx, family);
+    // A connected socket with control messages arrives here without an address: leave it alone.
+    if target.port == 0 {
+        return ALLOW;
+    }
+    let destination = classify::destination(control, target.address, target.port);
+    let pair = PairKey { bulkhead, service: destination.service };
+    errno_verdict(refused(ctx, control, pair, destination, target))
+}
+
+/// The errno of a fault that refuses this target, counted and reported; 0 = not refused.
+#[inline(always)]
+fn refused(
+    ctx: &SockAddrContext,
+    control: &Control,
+    pair: PairKey,
+    destination: Destination,
+    target: Target,
+) -> u32 {
+    if control.faults_active == 0 {
+        return 0;
+    }
+    let now_ns = socket::now_ns();
+    let refusal = faults::refuse(control, pair, destination.protected, now_ns);
+    let Some(stats) = maps::pair_stats(pair) else { return 0 };
+    if refusal.would_have != 0 {
+        atomics::add(&raw mut stats.would_have, 1);
+    }
+    if refusal.errno == 0 {
+        return 0;
+    }
+    let outcome = outcome_of(refusal.errno);
+    atomics::add(&raw mut stats.faulted, 1);
+    socket::count_call(stats, outcome, Origin::Injected);
+    emit::emit(&Event {
+        time_ns: now_ns,
+        // SAFETY: the context is the helper's argument.
+        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        duration_ns: 0,
+        fault: refusal.fault,
+        kind: EVENT_FAULT_REFUSED,
+        bulkhead: pair.bulkhead,
+        service: pair.service,
+        outcome: outcome as u32,
+        origin: Origin::Injected as u32,
+        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        peer: target.address,
+        peer_port: u32::from(target.port),
+        errno: refusal.errno,
+    });
+    refusal.errno
+}
+
+/// The outcome that a real failure with this errno would have.
+#[inline(always)]
+fn outcome_of(errno: u32) -> Outcome {
+    match errno {
+        100 | 101 | 112 | 113 => Outcome::Unreachable,
+        110 => Outcome::ConnectTimeout,
+        104 => Outcome::Reset,
+        _ => Outcome::Refused,
+    }
+}
+
+/// Gives the agent an errno; 0 lets it pass.
+#[inline(always)]
+fn errno_verdict(errno: u32) -> i32 {
+    // The bound is what verifiers from 7.3 on ask for.
+    if errno == 0 || errno > MAX_ERRNO {
+        return ALLOW;
+    }
+    // SAFETY: no pointers.
+    unsafe {
+        bpf_set_retval(-(errno as i32));
+    }
+    REFUSE
+}
+
+/// Starts the socket's storage for a new connection.
+#[inline(always)]
+fn remember(ctx: &SockAddrContext, pair: PairKey, destination: Destination, target: Target) {
+    // SAFETY: fields of the context.
+    let (sk, kind) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).type_) };
+    if sk.is_null() {
+        return;
+    }
+    let mut flags = if kind == SOCK_DGRAM { SOCKET_UDP } else { 0 };
+    if destination.protected {
+        flags |= SOCKET_PROTECTED;
+    }
+    let mut fresh = SocketState {
+        bulkhead: pair.bulkhead,
+        service: pair.service,
+        flags,
+        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
+        connect_start_ns: socket::now_ns(),
+        exchange_start_ns: 0,
+        answer_ns: 0,
+        exchanges: 0,
+        sent_bytes: 0,
+        received_bytes: 0,
+        opened: 0,
+        closed: 0,
+        retransmits: 0,
+        peer: target.address,
+        peer_port: u32::from(target.port),
+        pad: 0,
+    };
+    let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
+    if state.connect_start_ns == fresh.connect_start_ns {
+        return;
+    }
+    // The socket was used before: a connect that failed without a packet, a second attempt, or a
+    // datagram socket that turns to another peer.
+    if state.flags & (SOCKET_UDP | SOCKET_ESTABLISHED) == 0 || state.opened != 0 {
+        // SAFETY: the context is the helper's argument.
+        let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+        socket::finish(state, 0, cookie);
+    }
+    *state = fresh;
+}

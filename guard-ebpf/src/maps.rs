@@ -1,0 +1,211 @@
+//! Every map, and the look-ups that all hooks share. Sizes that depend on the configuration are
+//! set by the daemon at load time.
+#![allow(deprecated, reason = "cgroup storage works from 5.18 on; its successor needs 6.2")]
+
+use aya_ebpf::Global;
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::btf_maps::SkStorage;
+use aya_ebpf::helpers::generated::bpf_map_update_elem;
+use aya_ebpf::macros::{btf_map, map};
+use aya_ebpf::maps::lpm_trie::LpmTrie;
+use aya_ebpf::maps::{Array, CgroupStorage, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use guard_common::abi::fault::{
+    FaultRule, FaultStats, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
+};
+use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
+use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
+use guard_common::abi::socket::SocketState;
+use guard_common::abi::stats::{HookStats, PairStats};
+
+/// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
+const NO_PREALLOC: u32 = 1;
+const RING_BYTES: u32 = 1 << 20;
+
+/// Offset of `sk_err` in the kernel's `struct sock`, found in BTF by the daemon; 0 = unknown.
+#[unsafe(no_mangle)]
+static SK_ERR_OFFSET: Global<u32> = Global::new(0);
+
+/// Which bulkhead the attached cgroup is: written by the daemon per (cgroup, attach type).
+#[map]
+static BULKHEAD: CgroupStorage<u64> = CgroupStorage::new();
+
+/// One entry: the daemon's switches.
+#[map]
+static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
+
+/// One entry: until when faults may act (boottime ns); the daemon moves it on.
+#[map]
+static LEASE: Array<u64> = Array::with_max_entries(1, 0);
+
+/// Which service a destination belongs to.
+#[map]
+static ENDPOINTS: LpmTrie<EndpointMatch, EndpointValue> = LpmTrie::with_max_entries(65_536, 0);
+
+/// Destinations that are never touched.
+#[map]
+static PROTECTED: LpmTrie<[u8; 16], u32> = LpmTrie::with_max_entries(4_096, 0);
+
+/// Counters of each (bulkhead, service) that ever talked.
+#[map]
+static PAIR_STATS: PerCpuHashMap<PairKey, PairStats> =
+    PerCpuHashMap::with_max_entries(65_536, NO_PREALLOC);
+
+/// One entry of zeros, to make an entry of `PAIR_STATS` from: too large for the stack.
+#[map]
+static ZERO_STATS: Array<PairStats> = Array::with_max_entries(1, 0);
+
+/// One entry: what went wrong inside the hooks.
+#[map]
+static HOOK_STATS: PerCpuArray<HookStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// Active fault rules.
+#[map]
+static FAULT_RULES: Array<FaultRule> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// What each rule did.
+#[map]
+static FAULT_STATS: PerCpuArray<FaultStats> =
+    PerCpuArray::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// How many random decisions each rule has taken.
+#[map]
+static FAULT_DRAWS: Array<u64> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// Rules that apply to a (bulkhead, service).
+#[map]
+static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_536, NO_PREALLOC);
+
+/// Rule slot + 1 of each NFQUEUE gate; 0 = none.
+#[map]
+static GATES: Array<u32> = Array::with_max_entries(MAX_DELAY_GATES as u32, 0);
+
+/// What the daemon is told.
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// What is remembered of each socket.
+#[btf_map]
+static SOCKETS: SkStorage<SocketState> = SkStorage::new();
+
+/// Id of the bulkhead that the program runs for.
+#[inline(always)]
+pub(crate) fn bulkhead() -> u32 {
+    // SAFETY: the kernel gives every attached cgroup its storage; the pointer is never null.
+    unsafe { *BULKHEAD.get_ptr_mut() as u32 }
+}
+
+/// The daemon's switches.
+#[inline(always)]
+pub(crate) fn control() -> Option<&'static Control> {
+    CONTROL.get(0)
+}
+
+/// Until when faults may act; 0 = not at all.
+#[inline(always)]
+pub(crate) fn lease_until_ns() -> u64 {
+    LEASE.get(0).map_or(0, |until| {
+        // SAFETY: a map value; volatile, because the daemon changes it under us.
+        unsafe { core::ptr::read_volatile(until) }
+    })
+}
+
+/// The best endpoint for a destination: its service, and the address bits of the match plus one.
+/// (0, 0) = no match. Plain numbers and no `Option`: an undefined half would be copied around,
+/// which the verifier refuses.
+#[inline(always)]
+pub(crate) fn endpoint(bits: u32, what: EndpointMatch) -> (u32, u32) {
+    match ENDPOINTS.get(aya_ebpf::maps::lpm_trie::Key::new(bits, what)) {
+        Some(value) => (value.service, value.address_bits + 1),
+        None => (SERVICE_OTHER, 0),
+    }
+}
+
+#[inline(always)]
+pub(crate) fn is_protected_address(address: [u8; 16]) -> bool {
+    PROTECTED.get(aya_ebpf::maps::lpm_trie::Key::new(128, address)).is_some()
+}
+
+/// Counters of a pair on this CPU, made at the first call.
+#[inline(always)]
+pub(crate) fn pair_stats(pair: PairKey) -> Option<&'static mut PairStats> {
+    if let Some(stats) = PAIR_STATS.get_ptr_mut(&pair) {
+        // SAFETY: a map value, alive for the program; fields are changed by atomics only.
+        return Some(unsafe { &mut *stats });
+    }
+    make_pair_stats(pair)
+}
+
+#[inline(always)]
+fn make_pair_stats(pair: PairKey) -> Option<&'static mut PairStats> {
+    if let Some(zero) = ZERO_STATS.get_ptr(0) {
+        // SAFETY: map, key and value have the types of the map's definition. A loser of the race
+        // gets EEXIST, which is as good.
+        unsafe {
+            bpf_map_update_elem(
+                (&raw const PAIR_STATS).cast_mut().cast(),
+                (&raw const pair).cast(),
+                zero.cast(),
+                u64::from(BPF_NOEXIST),
+            );
+        }
+    }
+    let made = PAIR_STATS.get_ptr_mut(&pair);
+    if made.is_none() {
+        hook_stats(|stats| &raw mut stats.stats_failures);
+    }
+    // SAFETY: as in `pair_stats`.
+    made.map(|stats| unsafe { &mut *stats })
+}
+
+/// Adds one to a counter of what went wrong.
+#[inline(always)]
+pub(crate) fn hook_stats(field: impl FnOnce(&mut HookStats) -> *mut u64) {
+    if let Some(stats) = HOOK_STATS.get_ptr_mut(0) {
+        // SAFETY: a map value, alive for the program.
+        crate::atomics::add(field(unsafe { &mut *stats }), 1);
+    }
+}
+
+#[inline(always)]
+pub(crate) fn fault_rule(slot: u32) -> Option<&'static FaultRule> {
+    FAULT_RULES.get(slot)
+}
+
+#[inline(always)]
+pub(crate) fn fault_stats(slot: u32) -> Option<&'static mut FaultStats> {
+    // SAFETY: as in `pair_stats`.
+    FAULT_STATS.get_ptr_mut(slot).map(|stats| unsafe { &mut *stats })
+}
+
+/// Number of this decision of a rule.
+#[inline(always)]
+pub(crate) fn next_draw(slot: u32) -> u64 {
+    FAULT_DRAWS.get_ptr_mut(slot).map_or(0, |draws| crate::atomics::fetch_add(draws, 1))
+}
+
+#[inline(always)]
+pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
+    // SAFETY: a map value, alive for the program.
+    PAIR_RULES.get_ptr(&pair).map(|rules| unsafe { &*rules })
+}
+
+/// Rule slot of an NFQUEUE gate.
+#[inline(always)]
+pub(crate) fn gate_slot(gate: u32) -> Option<u32> {
+    GATES.get(gate).and_then(|slot| slot.checked_sub(1))
+}
+
+#[inline(always)]
+pub(crate) fn events() -> &'static RingBuf {
+    &EVENTS
+}
+
+#[inline(always)]
+pub(crate) fn sockets() -> *mut core::ffi::c_void {
+    (&raw const SOCKETS).cast_mut().cast()
+}
+
+#[inline(always)]
+pub(crate) fn sk_err_offset() -> u32 {
+    SK_ERR_OFFSET.load()
+}

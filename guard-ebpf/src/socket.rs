@@ -1,0 +1,194 @@
+//! Socket storage: what guard remembers of a connection, and how its end is counted.
+
+use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
+use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
+use aya_ebpf::helpers::generated::bpf_sk_storage_get;
+use guard_common::abi::event::{EVENT_CALL_FAILED, EVENT_CLOSED, EVENT_CONNECT_FAILED, Event};
+use guard_common::abi::ids::PairKey;
+use guard_common::abi::outcome::{Origin, Outcome};
+use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
+use guard_common::abi::socket::{
+    EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
+};
+use guard_common::abi::stats::PairStats;
+use guard_common::logic::outcome;
+
+use crate::{atomics, emit, maps};
+
+/// Nanoseconds of CLOCK_BOOTTIME.
+#[inline(always)]
+pub(crate) fn now_ns() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// The storage of a socket, if it has one.
+#[inline(always)]
+pub(crate) fn get(sk: *mut bpf_sock) -> Option<&'static mut SocketState> {
+    // SAFETY: `sk` comes from the context; the storage lives as long as the program runs.
+    unsafe {
+        bpf_sk_storage_get(maps::sockets(), sk.cast(), core::ptr::null_mut(), 0)
+            .cast::<SocketState>()
+            .as_mut()
+    }
+}
+
+/// The storage of a socket, made from `initial` if it has none; `None` is counted.
+#[inline(always)]
+pub(crate) fn get_or_make(
+    sk: *mut bpf_sock,
+    initial: &mut SocketState,
+) -> Option<&'static mut SocketState> {
+    // SAFETY: as in `get`; `initial` is copied by the kernel.
+    let state = unsafe {
+        bpf_sk_storage_get(
+            maps::sockets(),
+            sk.cast(),
+            (&raw mut *initial).cast(),
+            u64::from(BPF_SK_STORAGE_GET_F_CREATE),
+        )
+        .cast::<SocketState>()
+        .as_mut()
+    };
+    if state.is_none() {
+        maps::hook_stats(|stats| &raw mut stats.storage_failures);
+    }
+    state
+}
+
+/// Key of the socket's counters.
+#[inline(always)]
+pub(crate) fn pair(state: &SocketState) -> PairKey {
+    PairKey { bulkhead: state.bulkhead, service: state.service }
+}
+
+/// Origin of what happens to the socket now.
+#[inline(always)]
+pub(crate) fn origin(state: &SocketState) -> Origin {
+    if state.flags & SOCKET_FAULTED == 0 { Origin::Real } else { Origin::Injected }
+}
+
+/// Adds one call with this outcome.
+#[inline(always)]
+pub(crate) fn count_call(stats: &mut PairStats, outcome: Outcome, origin: Origin) {
+    atomics::add(&raw mut stats.calls[outcome as usize][origin as usize], 1);
+}
+
+/// Counts the connection as open, once.
+#[inline(always)]
+pub(crate) fn count_open(state: &mut SocketState, stats: &mut PairStats) -> bool {
+    let first = atomics::replace(&raw mut state.opened, 0, 1);
+    if first {
+        atomics::add(&raw mut stats.opened, 1);
+    }
+    first
+}
+
+/// An event about this socket.
+#[inline(always)]
+pub(crate) fn event(kind: u32, state: &SocketState, cookie: u64) -> Event {
+    Event {
+        time_ns: 0,
+        cookie,
+        duration_ns: 0,
+        fault: 0,
+        kind,
+        bulkhead: state.bulkhead,
+        service: state.service,
+        outcome: 0,
+        origin: origin(state) as u32,
+        pid: state.pid,
+        peer: state.peer,
+        peer_port: state.peer_port,
+        errno: 0,
+    }
+}
+
+/// Whether the daemon wants an event for each success too.
+#[inline(always)]
+pub(crate) fn verbose() -> bool {
+    maps::control().is_some_and(|control| control.flags & FLAG_VERBOSE_EVENTS != 0)
+}
+
+/// Counts the end of a connection or of a connect that never led to one, once.
+///
+/// `error` is the socket's pending errno (0 = none or unknown).
+#[inline(always)]
+pub(crate) fn finish(state: &mut SocketState, error: i32, cookie: u64) {
+    if !atomics::replace(&raw mut state.closed, 0, 1) {
+        return;
+    }
+    let Some(stats) = maps::pair_stats(pair(state)) else { return };
+    let now_ns = now_ns();
+    if state.opened != 0 {
+        atomics::add(&raw mut stats.closed, 1);
+    }
+    if state.flags & SOCKET_PASSIVE != 0 {
+        return;
+    }
+    if state.flags & (SOCKET_ESTABLISHED | SOCKET_UDP) == 0 {
+        if state.connect_start_ns != 0 {
+            failed_connect(state, stats, error, cookie, now_ns);
+        }
+        return;
+    }
+    let word = state.exchange_start_ns;
+    if word != 0 && word & EXCHANGE_HANDSHAKE == 0 {
+        broken_call(state, stats, error, cookie, now_ns);
+        return;
+    }
+    if verbose() {
+        let mut event = event(EVENT_CLOSED, state, cookie);
+        event.time_ns = now_ns;
+        event.duration_ns = now_ns.saturating_sub(state.connect_start_ns);
+        event.errno = error as u32;
+        emit::emit(&event);
+    }
+}
+
+#[inline(always)]
+fn failed_connect(
+    state: &mut SocketState,
+    stats: &mut PairStats,
+    error: i32,
+    cookie: u64,
+    now_ns: u64,
+) {
+    let elapsed_ns = now_ns.saturating_sub(state.connect_start_ns);
+    let outcome = outcome::failed_connect(state.flags, error, elapsed_ns);
+    report(EVENT_CONNECT_FAILED, outcome, elapsed_ns, state, stats, error, cookie, now_ns);
+}
+
+#[inline(always)]
+fn broken_call(
+    state: &mut SocketState,
+    stats: &mut PairStats,
+    error: i32,
+    cookie: u64,
+    now_ns: u64,
+) {
+    let waited_ns = now_ns.saturating_sub(state.exchange_start_ns);
+    let outcome = outcome::broken_call(state.flags, error, state.exchanges);
+    report(EVENT_CALL_FAILED, outcome, waited_ns, state, stats, error, cookie, now_ns);
+}
+
+#[allow(clippy::too_many_arguments, reason = "inlined; a struct would live on the small stack")]
+#[inline(always)]
+fn report(
+    kind: u32,
+    outcome: Outcome,
+    duration_ns: u64,
+    state: &SocketState,
+    stats: &mut PairStats,
+    error: i32,
+    cookie: u64,
+    now_ns: u64,
+) {
+    count_call(stats, outcome, origin(state));
+    let mut event = event(kind, state, cookie);
+    event.time_ns = now_ns;
+    event.duration_ns = duration_ns;
+    event.outcome = outcome as u32;
+    event.errno = error as u32;
+    emit::emit(&event);
+}

@@ -1,0 +1,197 @@
+//! sock_ops: results of TCP connects, accepted connections, retransmissions, ends.
+
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::{
+    BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
+    BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
+    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT,
+};
+use aya_ebpf::helpers::generated::{
+    bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
+};
+use aya_ebpf::programs::SockOpsContext;
+use guard_common::abi::event::EVENT_CONNECTED;
+use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
+use guard_common::abi::socket::{
+    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE, SOCKET_SYN_SENT,
+    SocketState,
+};
+
+use crate::classify::{self, Address};
+use crate::{atomics, emit, maps, socket};
+
+const AF_INET: u32 = 2;
+/// `srtt_us` holds eight times the smoothed round-trip time.
+const SRTT_SHIFT: u32 = 3;
+
+#[inline(always)]
+fn cookie(ctx: &SockOpsContext) -> u64 {
+    // SAFETY: the context is the helper's argument.
+    unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }
+}
+
+/// One callback of the TCP stack; never changes anything but which callbacks come.
+#[inline(always)]
+pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
+    let op = ctx.op();
+    if op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
+        accepted(ctx);
+        return 1;
+    }
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if sk.is_null() {
+        return 1;
+    }
+    let Some(state) = socket::get(sk) else { return 1 };
+    match op {
+        BPF_SOCK_OPS_TCP_CONNECT_CB => {
+            atomics::set_bits(&raw mut state.flags, SOCKET_SYN_SENT);
+            watch(ctx);
+        }
+        BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, state),
+        BPF_SOCK_OPS_STATE_CB => state_changed(ctx, state),
+        BPF_SOCK_OPS_RETRANS_CB => {
+            if let Some(stats) = maps::pair_stats(socket::pair(state)) {
+                atomics::add(&raw mut stats.retransmits, u64::from(ctx.arg(1)));
+            }
+        }
+        _ => {}
+    }
+    1
+}
+
+/// Asks for state changes and retransmissions of this socket.
+#[inline(always)]
+fn watch(ctx: &SockOpsContext) {
+    let flags = BPF_SOCK_OPS_STATE_CB_FLAG | BPF_SOCK_OPS_RETRANS_CB_FLAG;
+    // Flags of other programs on the cgroup are kept.
+    let wanted = ctx.cb_flags() | flags;
+    if ctx.set_cb_flags(wanted as i32).is_err() {
+        maps::hook_stats(|stats| &raw mut stats.storage_failures);
+    }
+}
+
+#[inline(always)]
+fn established(ctx: &SockOpsContext, state: &mut SocketState) {
+    atomics::set_bits(&raw mut state.flags, SOCKET_ESTABLISHED);
+    let Some(stats) = maps::pair_stats(socket::pair(state)) else { return };
+    if !socket::count_open(state, stats) {
+        return;
+    }
+    let now_ns = socket::now_ns();
+    let took_ns = now_ns.saturating_sub(state.connect_start_ns);
+    atomics::add(&raw mut stats.connects_established, 1);
+    atomics::add(&raw mut stats.connect_ns, took_ns);
+    if socket::verbose() {
+        let mut event = socket::event(EVENT_CONNECTED, state, cookie(ctx));
+        event.time_ns = now_ns;
+        event.duration_ns = took_ns;
+        emit::emit(&event);
+    }
+    // The exchange to come starts clean.
+    atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);
+}
+
+/// An accepted connection: the agent is the server. Counted, never judged, never faulted.
+#[inline(always)]
+fn accepted(ctx: &SockOpsContext) {
+    let bulkhead = maps::bulkhead();
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
+    if bulkhead == BULKHEAD_NONE || sk.is_null() {
+        return;
+    }
+    let mut fresh = SocketState {
+        bulkhead,
+        service: SERVICE_OTHER,
+        flags: SOCKET_PASSIVE | SOCKET_ESTABLISHED | SOCKET_SYN_SENT,
+        pid: 0,
+        connect_start_ns: 0,
+        exchange_start_ns: 0,
+        answer_ns: 0,
+        exchanges: 0,
+        sent_bytes: 0,
+        received_bytes: 0,
+        opened: 0,
+        closed: 0,
+        retransmits: 0,
+        peer: peer(ctx),
+        peer_port: u32::from_be(ctx.remote_port()) & 0xffff,
+        pad: 0,
+    };
+    let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
+    watch(ctx);
+    let Some(stats) = maps::pair_stats(socket::pair(state)) else { return };
+    if socket::count_open(state, stats) {
+        atomics::add(&raw mut stats.accepted, 1);
+    }
+}
+
+#[inline(always)]
+fn peer(ctx: &SockOpsContext) -> Address {
+    // All loads first, volatile: behind a branch the compiler would merge two of them into one at a
+    // computed address, which the verifier refuses.
+    // SAFETY: fields of the context.
+    let (ip4, words) = unsafe {
+        let ops = ctx.ops;
+        (
+            (&raw const (*ops).remote_ip4).read_volatile(),
+            [
+                (&raw const (*ops).remote_ip6[0]).read_volatile(),
+                (&raw const (*ops).remote_ip6[1]).read_volatile(),
+                (&raw const (*ops).remote_ip6[2]).read_volatile(),
+                (&raw const (*ops).remote_ip6[3]).read_volatile(),
+            ],
+        )
+    };
+    if ctx.family() == AF_INET { classify::mapped(ip4) } else { classify::from_words(words) }
+}
+
+#[inline(always)]
+fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
+    let new = ctx.arg(1);
+    if new == BPF_TCP_CLOSE_WAIT {
+        atomics::set_bits(&raw mut state.flags, SOCKET_FIN_SEEN);
+        return;
+    }
+    if new != BPF_TCP_CLOSE {
+        return;
+    }
+    // SAFETY: fields of the context.
+    let srtt_us = unsafe { (*ctx.ops).srtt_us } >> SRTT_SHIFT;
+    if srtt_us != 0 && state.flags & SOCKET_ESTABLISHED != 0 {
+        if let Some(stats) = maps::pair_stats(socket::pair(state)) {
+            atomics::add(&raw mut stats.rtt_samples, 1);
+            atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
+        }
+    }
+    socket::finish(state, pending_error(ctx), cookie(ctx));
+}
+
+/// The socket's pending errno; 0 if none or unknown.
+#[inline(always)]
+fn pending_error(ctx: &SockOpsContext) -> i32 {
+    let offset = maps::sk_err_offset();
+    if offset == 0 {
+        return 0;
+    }
+    let mut error = 0_i32;
+    // SAFETY: the helper checks the socket, and the read copies four bytes of kernel memory at an
+    // offset that the daemon took from the running kernel's BTF; a fault there is an error code.
+    unsafe {
+        let sk = (*ctx.ops).__bindgen_anon_2.sk;
+        if sk.is_null() {
+            return 0;
+        }
+        let tcp = bpf_skc_to_tcp_sock(sk.cast());
+        if tcp.is_null() {
+            return 0;
+        }
+        let at = tcp.cast::<u8>().wrapping_add(offset as usize);
+        if bpf_probe_read_kernel((&raw mut error).cast(), 4, at.cast()) != 0 {
+            return 0;
+        }
+    }
+    error
+}
