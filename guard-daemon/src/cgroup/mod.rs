@@ -1,1 +1,26 @@
-//! (module cgroup)
+//! cgroup v2: where bulkheads live, how they are made or adopted, who is in them, how they go.
+//!
+//! The only module that touches cgroup files. It never removes a cgroup that guard did not make,
+//! never moves a process without being told its pid, and never follows a path out of the root
+//! that the configuration names. Whatever it puts on the host is announced to the caller first,
+//! so that the caller can write the undo journal.
+
+mod bulkhead;
+mod error;
+mod hierarchy;
+mod members;
+mod mountinfo;
+mod remove;
+mod root;
+pub mod systemd;
+mod walk;
+
+pub use bulkhead::{Bulkhead, Made};
+pub use error::{CgroupError, Result};
+pub use hierarchy::Hierarchy;
+pub use members::{NetworkNamespace, Procs};
+pub use remove::{Removed, remove_if_empty, remove_made};
+pub use root::Root;
+
+#[cfg(test)]
+mod tests;
