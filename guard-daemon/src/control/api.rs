@@ -6,7 +6,7 @@
 //! | GET /v1/status | | [`Status`] |
 //! | GET /v1/waits | | [`Waits`] |
 //! | GET /v1/doctor | | [`Doctor`] |
-//! | GET /v1/events?after=SEQ&limit=N&follow=BOOL | | [`Events`], or with follow JSON lines of [`EventRecord`] |
+//! | GET /v1/events?after=SEQ&limit=N&follow=BOOL&bulkhead=B&service=S&kind=K | | [`Events`], or with follow JSON lines of [`EventRecord`] |
 //! | GET /v1/faults | | [`Faults`] |
 //! | POST /v1/faults | [`FaultRequest`] | [`FaultRecord`] |
 //! | DELETE /v1/faults, /v1/faults/ID | | [`Faults`] (those that were cleared) |
@@ -190,6 +190,30 @@ pub enum CheckResult {
     Warning,
     /// Works.
     Ok,
+}
+
+/// Query of `events`; every part may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Only events with a higher sequence number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many of those kept, the newest ones; new ones of a stream are not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Go on with each new event until one side hangs up.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only of this bulkhead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bulkhead: Option<String>,
+    /// Only of this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Only of this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
 }
 
 /// Answer to `events`. `"schema": "guard.events/1"`.

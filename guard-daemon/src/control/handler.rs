@@ -1,0 +1,80 @@
+//! What the daemon implements to answer the control socket: one method per row of the table in
+//! [`api`](super::api). The server has checked who asks and what before it calls any of them.
+
+use tokio::sync::mpsc;
+
+use super::api::{
+    Doctor, Done, ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults,
+    HaltRequest, Joined, Reloaded, Status, Waits,
+};
+use super::peer::Peer;
+
+/// Answers requests. Every method runs in a task of its own to its end, even when the client
+/// has gone away in between: half a reload would be worse than an unread answer.
+pub trait Handler: Send + Sync + 'static {
+    /// `GET /v1/status`.
+    fn status(&self) -> impl Future<Output = Result<Status, ErrorBody>> + Send;
+
+    /// `GET /v1/waits`.
+    fn waits(&self) -> impl Future<Output = Result<Waits, ErrorBody>> + Send;
+
+    /// `GET /v1/doctor`.
+    fn doctor(&self) -> impl Future<Output = Result<Doctor, ErrorBody>> + Send;
+
+    /// `GET /v1/events`: what [`EventQuery::select`] leaves of the events kept.
+    fn events(&self, query: EventQuery) -> impl Future<Output = Result<Events, ErrorBody>> + Send;
+
+    /// `GET /v1/events?follow=true`: what [`EventQuery::select`] leaves of the events kept, then
+    /// each new one (the server drops those that do not match). The sender notices by a closed
+    /// channel that the client has gone; ending it ends the client's stream.
+    fn follow(
+        &self,
+        query: EventQuery,
+    ) -> impl Future<Output = Result<mpsc::Receiver<EventRecord>, ErrorBody>> + Send;
+
+    /// `GET /v1/faults`.
+    fn faults(&self) -> impl Future<Output = Result<Faults, ErrorBody>> + Send;
+
+    /// `POST /v1/faults`.
+    fn inject(
+        &self,
+        peer: Peer,
+        request: FaultRequest,
+    ) -> impl Future<Output = Result<FaultRecord, ErrorBody>> + Send;
+
+    /// `DELETE /v1/faults/ID`, or every fault with `None`.
+    fn clear(
+        &self,
+        peer: Peer,
+        id: Option<u64>,
+    ) -> impl Future<Output = Result<Faults, ErrorBody>> + Send;
+
+    /// `POST /v1/halt`.
+    fn halt(
+        &self,
+        peer: Peer,
+        request: HaltRequest,
+    ) -> impl Future<Output = Result<Faults, ErrorBody>> + Send;
+
+    /// `POST /v1/resume`.
+    fn resume(&self, peer: Peer) -> impl Future<Output = Result<Done, ErrorBody>> + Send;
+
+    /// `POST /v1/reload`.
+    fn reload(
+        &self,
+        peer: Peer,
+        dry_run: bool,
+    ) -> impl Future<Output = Result<Reloaded, ErrorBody>> + Send;
+
+    /// `POST /v1/bulkheads/NAME/join`. `pids` is never empty: a request without any means the
+    /// process that asks, and the server has put its pid in (and checked that it still runs).
+    fn join(
+        &self,
+        peer: Peer,
+        bulkhead: String,
+        pids: Vec<u32>,
+    ) -> impl Future<Output = Result<Joined, ErrorBody>> + Send;
+
+    /// A peer that may not was turned away (and logged); for a counter.
+    fn peer_refused(&self, peer: &Peer);
+}

@@ -1,0 +1,200 @@
+//! Paths and methods, as in the table of [`api`](super::api). Nothing is decided here.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::http::{Method, Response, StatusCode, Uri};
+use axum::response::IntoResponse;
+use axum::routing::{delete, get, post};
+use axum::{Router, http};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tracing::error;
+
+use super::api::{ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest};
+use super::extract::{Input, Params};
+use super::handler::Handler;
+use super::peer::Peer;
+use super::reply::{Failure, json};
+use super::{BODY_LIMIT_BYTES, follow};
+
+type Reply = Result<Response<Body>, Failure>;
+
+/// What every route gets.
+struct App<H> {
+    handler: Arc<H>,
+    stop: watch::Receiver<bool>,
+}
+
+impl<H> Clone for App<H> {
+    fn clone(&self) -> Self {
+        Self { handler: Arc::clone(&self.handler), stop: self.stop.clone() }
+    }
+}
+
+/// The routes; `stop` becoming true ends streams. Requests need a [`Peer`] as an extension.
+pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -> Router {
+    Router::new()
+        .route("/v1/status", get(status::<H>))
+        .route("/v1/waits", get(waits::<H>))
+        .route("/v1/doctor", get(doctor::<H>))
+        .route("/v1/events", get(events::<H>))
+        .route("/v1/faults", get(faults::<H>).post(inject::<H>).delete(clear_all::<H>))
+        .route("/v1/faults/{id}", delete(clear::<H>))
+        .route("/v1/halt", post(halt::<H>))
+        .route("/v1/resume", post(resume::<H>))
+        .route("/v1/reload", post(reload::<H>))
+        .route("/v1/bulkheads/{name}/join", post(join::<H>))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        // Input has its own limit, with an answer that says so.
+        .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT_BYTES))
+        .with_state(App { handler, stop })
+}
+
+/// Runs a method of the handler to its end, also when the client goes away; a panic in it is
+/// an error of this one request.
+async fn run<T: Send + 'static>(
+    method: impl Future<Output = Result<T, ErrorBody>> + Send + 'static,
+) -> Result<T, Failure> {
+    match tokio::spawn(method).await {
+        Ok(result) => result.map_err(Failure::from),
+        Err(failed) => {
+            error!(error = %failed, "a control request did not come to its end");
+            Err(Failure::new(
+                http::StatusCode::INTERNAL_SERVER_ERROR,
+                ErrorBody {
+                    error: "guardd failed while it worked on this request: a bug".into(),
+                    help: "see its log (journalctl -u guardd -n 50)".into(),
+                    exit_code: 1,
+                },
+            ))
+        }
+    }
+}
+
+async fn answer<T: Serialize + Send + 'static>(
+    method: impl Future<Output = Result<T, ErrorBody>> + Send + 'static,
+) -> Reply {
+    Ok(json(StatusCode::OK, &run(method).await?))
+}
+
+async fn status<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.status().await }).await
+}
+
+async fn waits<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.waits().await }).await
+}
+
+async fn doctor<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.doctor().await }).await
+}
+
+async fn events<H: Handler>(
+    State(App { handler, stop }): State<App<H>>,
+    Params(query): Params<EventQuery>,
+) -> Reply {
+    if !query.follow {
+        return answer(async move { handler.events(query).await }).await;
+    }
+    let wanted = query.clone();
+    let receiver = run(async move { handler.follow(wanted).await }).await?;
+    Ok(follow::stream(query, receiver, stop))
+}
+
+async fn faults<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.faults().await }).await
+}
+
+async fn inject<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<FaultRequest>,
+) -> Reply {
+    answer(async move { app.handler.inject(peer, request).await }).await
+}
+
+async fn clear_all<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+) -> Reply {
+    answer(async move { app.handler.clear(peer, None).await }).await
+}
+
+async fn clear<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Path(id): Path<String>,
+) -> Reply {
+    let id: u64 = id.parse().map_err(|_| {
+        let error = format!("{id:?} is not the id of a fault: a number from 1");
+        Failure::bad(StatusCode::BAD_REQUEST, error, "guardctl fault list")
+    })?;
+    answer(async move { app.handler.clear(peer, Some(id)).await }).await
+}
+
+async fn halt<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<HaltRequest>,
+) -> Reply {
+    if request.reason.trim().is_empty() {
+        let help = "say why, so that others know when to resume";
+        return Err(Failure::bad(StatusCode::BAD_REQUEST, "halt without a reason", help));
+    }
+    answer(async move { app.handler.halt(peer, request).await }).await
+}
+
+async fn resume<H: Handler>(State(app): State<App<H>>, Extension(peer): Extension<Peer>) -> Reply {
+    answer(async move { app.handler.resume(peer).await }).await
+}
+
+/// Query of `reload`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReloadQuery {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn reload<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Params(ReloadQuery { dry_run }): Params<ReloadQuery>,
+) -> Reply {
+    answer(async move { app.handler.reload(peer, dry_run).await }).await
+}
+
+async fn join<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Path(bulkhead): Path<String>,
+    Input(JoinRequest { mut pids }): Input<JoinRequest>,
+) -> Reply {
+    if pids.contains(&0) {
+        return Err(Failure::bad(StatusCode::BAD_REQUEST, "0 is not a process id", ""));
+    }
+    if pids.is_empty() {
+        if !peer.is_alive() {
+            let error = "the process that asks is not visible to guardd (another pid namespace, or it is gone)";
+            let help = "name its pid, as guardd's host sees it: guardctl move BULKHEAD PID";
+            return Err(Failure::bad(StatusCode::BAD_REQUEST, error, help));
+        }
+        pids.push(peer.pid);
+    }
+    answer(async move { app.handler.join(peer, bulkhead, pids).await }).await
+}
+
+async fn unknown_path(method: Method, uri: Uri) -> Response<Body> {
+    let error = format!("guardd knows no {method} {}", uri.path());
+    let help = "guardctl and guardd must be of one version (guardctl version)";
+    Failure::bad(StatusCode::NOT_FOUND, error, help).into_response()
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response<Body> {
+    let error = format!("{} does not take {method}", uri.path());
+    let help = "guardctl and guardd must be of one version (guardctl version)";
+    Failure::bad(StatusCode::METHOD_NOT_ALLOWED, error, help).into_response()
+}
