@@ -1,0 +1,245 @@
+//! The NFQUEUE delay engine: holds the packets of one kernel queue for a time and lets them go,
+//! in order. Only ids come up here; the packets stay in the kernel, whole.
+//!
+//! It never drops a packet: a full queue, a passed deadline and the end of the engine let packets
+//! pass. Only a SIGKILL loses those that are held at that moment (TCP sends them again); the rule's
+//! `--queue-bypass` lets all later ones pass.
+//!
+//! Order of use: start the queue, then install the rule ([`crate::net::iptables`]); at the end
+//! remove the rule, then stop the queue.
+
+use std::io;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+mod engine;
+mod queue;
+mod schedule;
+#[cfg(test)]
+mod tests;
+
+/// How long packets are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DelayProfile {
+    /// Mean delay.
+    pub delay: Duration,
+    /// Uniform ± around it; a delay below zero counts as zero. Because order is kept, packets
+    /// that follow one another faster than the jitter are delayed more than the mean.
+    pub jitter: Duration,
+    /// Seed of the jitter: the same seed and packets give the same delays.
+    pub seed: u64,
+}
+
+/// What a queue did so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DelayStats {
+    /// Packets held now.
+    pub held: usize,
+    /// Packets let go, whether their time was up or the queue ended.
+    pub released: u64,
+    /// Most packets held at once; 8192 means that more may have passed undelayed.
+    pub max_held: usize,
+    /// Packets that passed undelayed because they came faster than this process could read.
+    pub overruns: u64,
+    /// Why the engine ended by itself; the queue is unbound then and packets pass.
+    pub failure: Option<String>,
+}
+
+/// A queue that could not be started or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DelayError {
+    /// Another process has the queue.
+    #[error(
+        "NFQUEUE number {queue} is in use by another process (netlink port {holder}); stop it, \
+         or give guard another range of queue numbers"
+    )]
+    InUse {
+        /// Queue number.
+        queue: u16,
+        /// Netlink port of the holder, often its process id; `unknown` if it cannot be read.
+        holder: String,
+    },
+    /// This process may not.
+    #[error("NFQUEUE number {queue}: not allowed; run as root or with CAP_NET_ADMIN")]
+    NotAllowed {
+        /// Queue number.
+        queue: u16,
+    },
+    /// The kernel said no, or the thread failed.
+    #[error(
+        "NFQUEUE number {queue}: {action} failed: {source}; if the kernel has no \
+         nfnetlink_queue, load that module"
+    )]
+    Failed {
+        /// Queue number.
+        queue: u16,
+        /// What was being done.
+        action: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// One running queue. Dropping it stops it.
+#[derive(Debug)]
+pub struct DelayQueue {
+    queue: u16,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the engine's thread and its owner share.
+#[derive(Debug)]
+struct Shared {
+    control: Mutex<Control>,
+    /// Rung after each change of `control`.
+    bell: EventFd,
+    held: AtomicUsize,
+    released: AtomicU64,
+    max_held: AtomicUsize,
+    overruns: AtomicU64,
+    failure: Mutex<Option<io::Error>>,
+}
+
+/// Orders to the thread.
+#[derive(Clone, Copy, Debug)]
+struct Control {
+    stop: bool,
+    end_at: Option<Instant>,
+}
+
+impl Shared {
+    fn control(&self) -> Control {
+        *self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn order(&self, change: impl FnOnce(&mut Control)) {
+        change(&mut self.control.lock().unwrap_or_else(PoisonError::into_inner));
+        // Fails only if 2^64 - 2 rings are unheard; then the thread is awake anyway.
+        if let Err(errno) = self.bell.write(1) {
+            tracing::error!(%errno, "delay queue: cannot wake its thread");
+        }
+    }
+}
+
+impl DelayQueue {
+    /// Binds the kernel's queue `queue` and starts to delay what comes through it.
+    pub fn start(queue: u16, profile: DelayProfile) -> Result<Self, DelayError> {
+        Self::start_until(queue, profile, None)
+    }
+
+    /// The same with a deadline, after which everything passes at once.
+    pub fn start_until(
+        queue: u16,
+        profile: DelayProfile,
+        end_at: Option<Instant>,
+    ) -> Result<Self, DelayError> {
+        let failed = |action, source| DelayError::Failed { queue, action, source };
+        let kernel_queue = queue::Queue::bind(queue).map_err(|e| match e.raw_os_error() {
+            Some(libc::EBUSY) => DelayError::InUse { queue, holder: holder_of(queue) },
+            Some(libc::EPERM) => match holder_of(queue).as_str() {
+                "unknown" => DelayError::NotAllowed { queue },
+                holder => DelayError::InUse { queue, holder: holder.to_owned() },
+            },
+            _ => failed("bind", e),
+        })?;
+        let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
+            .map_err(|errno| failed("eventfd", errno.into()))?;
+        let shared = Arc::new(Shared {
+            control: Mutex::new(Control { stop: false, end_at }),
+            bell,
+            held: AtomicUsize::new(0),
+            released: AtomicU64::new(0),
+            max_held: AtomicUsize::new(0),
+            overruns: AtomicU64::new(0),
+            failure: Mutex::new(None),
+        });
+        let engine = engine::Engine::new(kernel_queue, profile, Arc::clone(&shared));
+        let thread_shared = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name(format!("delay-{queue}"))
+            .spawn(move || {
+                if let Err(error) = engine.run() {
+                    tracing::error!(queue, %error, "delay queue failed: its packets pass undelayed");
+                    *thread_shared.failure.lock().unwrap_or_else(PoisonError::into_inner) =
+                        Some(error);
+                }
+            })
+            .map_err(|e| failed("starting its thread", e))?;
+        Ok(Self { queue, shared, thread: Some(thread) })
+    }
+
+    /// The queue's number.
+    pub fn queue(&self) -> u16 {
+        self.queue
+    }
+
+    /// Sets or moves the deadline; one in the past lets everything go now.
+    pub fn set_end(&self, end_at: Instant) {
+        self.shared.order(|control| control.end_at = Some(end_at));
+    }
+
+    /// What it did so far.
+    pub fn stats(&self) -> DelayStats {
+        let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        DelayStats {
+            held: self.shared.held.load(Relaxed),
+            released: self.shared.released.load(Relaxed),
+            max_held: self.shared.max_held.load(Relaxed),
+            overruns: self.shared.overruns.load(Relaxed),
+            failure: failure.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Lets everything go, gives the queue back and waits for its thread. An error means that
+    /// the engine had failed before; the queue is given back all the same.
+    pub fn stop(mut self) -> Result<DelayStats, DelayError> {
+        self.end_thread();
+        let failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match failure {
+            Some(source) => {
+                Err(DelayError::Failed { queue: self.queue, action: "delaying", source })
+            }
+            None => Ok(self.stats()),
+        }
+    }
+
+    fn end_thread(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.shared.order(|control| control.stop = true);
+        if thread.join().is_err() {
+            tracing::error!(queue = self.queue, "the thread of a delay queue panicked");
+        }
+    }
+}
+
+impl Drop for DelayQueue {
+    fn drop(&mut self) {
+        self.end_thread();
+    }
+}
+
+/// Whether the kernel can queue packets to user space at all; loads its module if need be.
+pub fn kernel_support() -> io::Result<()> {
+    queue::Queue::probe()
+}
+
+/// Netlink port of the process that has this queue.
+fn holder_of(queue: u16) -> String {
+    // Columns: queue number, port id, …; readable by root alone. This thread's namespace counts,
+    // not the process's.
+    std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue")
+        .ok()
+        .and_then(|table| {
+            table.lines().find_map(|line| {
+                let mut columns = line.split_whitespace();
+                (columns.next()?.parse() == Ok(queue)).then(|| columns.next())?.map(str::to_owned)
+            })
+        })
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,147 @@
+//! When each held packet goes: pure arithmetic over instants, no I/O.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use super::DelayProfile;
+use super::queue::Packet;
+
+/// Packets that are held, in the order in which they came and will go.
+pub(super) struct Schedule {
+    profile: DelayProfile,
+    random: SplitMix64,
+    held: VecDeque<(Instant, u32)>,
+    last_release: Option<Instant>,
+}
+
+impl Schedule {
+    pub(super) fn new(profile: DelayProfile) -> Self {
+        let random = SplitMix64(profile.seed);
+        Self { profile, random, held: VecDeque::new(), last_release: None }
+    }
+
+    /// Takes a packet in. It never overtakes the one before it, whatever the jitter says.
+    pub(super) fn hold(&mut self, packet: Packet) {
+        let wished = packet.arrived + self.draw();
+        let release = self.last_release.map_or(wished, |last| last.max(wished));
+        self.last_release = Some(release);
+        self.held.push_back((release, packet.id));
+    }
+
+    /// When the next packet is due.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.held.front().map(|(release, _)| *release)
+    }
+
+    /// Removes what is due; returns how many, and the last id.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<(u64, u32)> {
+        let due = self.held.partition_point(|(release, _)| *release <= now);
+        let last = self.held.drain(..due).last()?;
+        Some((due as u64, last.1))
+    }
+
+    /// Removes everything; returns how many there were.
+    pub(super) fn take_all(&mut self) -> u64 {
+        let count = self.held.len() as u64;
+        self.held.clear();
+        self.last_release = None;
+        count
+    }
+
+    /// How many are held.
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// `delay ± jitter`, uniform, never below zero.
+    fn draw(&mut self) -> Duration {
+        let jitter_ns = self.profile.jitter.as_nanos() as u64;
+        if jitter_ns == 0 {
+            return self.profile.delay;
+        }
+        let span_ns = jitter_ns.saturating_mul(2).saturating_add(1);
+        // Multiply-shift: uniform without a division, the bias is below 2^-64 × span.
+        let offset_ns = ((u128::from(self.random.next()) * u128::from(span_ns)) >> 64) as u64;
+        (self.profile.delay + Duration::from_nanos(offset_ns)).saturating_sub(self.profile.jitter)
+    }
+}
+
+/// SplitMix64: the same seed gives the same delays on every version of guard.
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn profile(delay_us: u64, jitter_us: u64, seed: u64) -> DelayProfile {
+        DelayProfile {
+            delay: Duration::from_micros(delay_us),
+            jitter: Duration::from_micros(jitter_us),
+            seed,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn order_and_bounds_hold(
+            delay_us in 0..10_000_u64, jitter_us in 0..10_000_u64, seed: u64,
+            gaps_us in proptest::collection::vec(0..500_u64, 1..200),
+        ) {
+            let mut schedule = Schedule::new(profile(delay_us, jitter_us, seed));
+            let mut arrived = Instant::now();
+            let mut newest_allowed = arrived;
+            for (id, gap) in gaps_us.iter().enumerate() {
+                arrived += Duration::from_micros(*gap);
+                newest_allowed = arrived + Duration::from_micros(delay_us + jitter_us);
+                schedule.hold(Packet { id: id as u32, arrived });
+            }
+            let releases: Vec<_> = schedule.held.iter().copied().collect();
+            prop_assert!(releases.windows(2).all(|w| w[0].0 <= w[1].0 && w[0].1 < w[1].1));
+            prop_assert!(releases.last().expect("one").0 <= newest_allowed);
+            let (count, last) = schedule.take_due(newest_allowed).expect("all are due");
+            prop_assert_eq!(count as usize, gaps_us.len());
+            prop_assert_eq!(last as usize, gaps_us.len() - 1);
+            prop_assert_eq!(schedule.len(), 0);
+        }
+    }
+
+    #[test]
+    fn jitter_is_uniform_and_replayable() {
+        let draws = |seed| {
+            let mut schedule = Schedule::new(profile(10_000, 4_000, seed));
+            (0..20_000).map(|_| schedule.draw().as_secs_f64()).collect::<Vec<_>>()
+        };
+        let first = draws(7);
+        assert_eq!(first, draws(7), "a seed replays");
+        assert_ne!(first, draws(8));
+        let mean = first.iter().sum::<f64>() / first.len() as f64;
+        assert!((mean - 0.010).abs() < 0.000_1, "mean {mean}");
+        // Each fifth of the range takes a fifth of the draws (5 standard deviations: 283).
+        for fifth in 0..5 {
+            let from = 0.006 + 0.001_6 * f64::from(fifth);
+            let inside = first.iter().filter(|d| **d >= from && **d < from + 0.001_6).count();
+            assert!((3717..=4283).contains(&inside), "{inside} of 20000 from {from}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_due_early() {
+        let mut schedule = Schedule::new(profile(1_000, 0, 0));
+        let arrived = Instant::now();
+        schedule.hold(Packet { id: 5, arrived });
+        assert_eq!(schedule.take_due(arrived + Duration::from_micros(999)), None);
+        assert_eq!(schedule.take_due(arrived + Duration::from_micros(1_000)), Some((1, 5)));
+    }
+}

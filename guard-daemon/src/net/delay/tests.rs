@@ -1,0 +1,271 @@
+//! The engine against the real kernel: packets of real sockets over loopback, through a real
+//! netfilter rule, in a network namespace of the test's own.
+
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::net::testing::{in_own_netns, is_root, run};
+
+const HOLDER_ENV: &str = "GUARD_TEST_HOLDS_QUEUE";
+
+/// Two UDP sockets; only what goes from `client` to `server` passes through the queue.
+struct Pair {
+    client: UdpSocket,
+    server: UdpSocket,
+    rule: Vec<String>,
+}
+
+impl Pair {
+    fn new(queue: u16) -> Self {
+        let bind = || UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
+        let (client, server) = (bind(), bind());
+        client.connect(server.local_addr().unwrap()).unwrap();
+        server.connect(client.local_addr().unwrap()).unwrap();
+        for socket in [&client, &server] {
+            socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        }
+        let port = |s: &UdpSocket| s.local_addr().unwrap().port().to_string();
+        let rule = format!(
+            "OUTPUT -p udp --sport {} --dport {} -j NFQUEUE --queue-num {queue} --queue-bypass",
+            port(&client),
+            port(&server)
+        );
+        Self { client, server, rule: rule.split(' ').map(str::to_owned).collect() }
+    }
+
+    fn iptables(&self, action: &str) {
+        let mut arguments = vec!["-w", "5", "-t", "mangle", action];
+        arguments.extend(self.rule.iter().map(String::as_str));
+        run("iptables", &arguments);
+    }
+
+    /// Round trips, sorted; the server answers in a thread.
+    fn round_trips(&self, count: u32) -> Vec<Duration> {
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut buffer = [0; 4];
+                for _ in 0..count {
+                    self.server.recv(&mut buffer).expect("ping");
+                    self.server.send(&buffer).expect("pong");
+                }
+            });
+            let mut buffer = [0; 4];
+            let mut trips: Vec<_> = (0..count)
+                .map(|i| {
+                    let start = Instant::now();
+                    self.client.send(&i.to_ne_bytes()).expect("ping");
+                    self.client.recv(&mut buffer).expect("pong");
+                    assert_eq!(buffer, i.to_ne_bytes(), "a late answer");
+                    start.elapsed()
+                })
+                .collect();
+            trips.sort();
+            trips
+        })
+    }
+
+    /// Receives one datagram and returns its number.
+    fn receive(&self) -> std::io::Result<u32> {
+        let mut buffer = [0; 4];
+        self.server.recv(&mut buffer).map(|_| u32::from_ne_bytes(buffer))
+    }
+}
+
+fn profile(delay: Duration, jitter: Duration) -> DelayProfile {
+    DelayProfile { delay, jitter, seed: 1 }
+}
+
+fn median(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() / 2]
+}
+
+fn queues_of_this_namespace() -> String {
+    std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue").unwrap()
+}
+
+/// One measurement: (asked, median added delay).
+fn measure(pair: &Pair, delay: Duration, count: u32) -> Duration {
+    let bare = median(&pair.round_trips(200));
+    let queue = DelayQueue::start(7, profile(delay, Duration::ZERO)).unwrap();
+    pair.iptables("-A");
+    let delayed = pair.round_trips(count);
+    pair.iptables("-D");
+    let stats = queue.stop().unwrap();
+    assert_eq!(stats.released, u64::from(count), "every ping, no pong, went through the queue");
+    let added = median(&delayed).saturating_sub(bare);
+    println!(
+        "asked {delay:?}: added {added:?} (median of {count}; bare {bare:?}, delayed {:?} to {:?})",
+        delayed[0],
+        delayed[delayed.len() - 1]
+    );
+    added
+}
+
+#[test]
+fn root_added_delay_is_what_was_asked() {
+    if !is_root("root_added_delay_is_what_was_asked") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(7);
+        for (delay_ms, count) in [(1, 300), (10, 100), (100, 15), (1000, 3)] {
+            let delay = Duration::from_millis(delay_ms);
+            let tolerance = (delay / 100).max(Duration::from_micros(200));
+            // A busy machine makes it later, never earlier: the best of three counts.
+            let hit = (0..3).any(|_| measure(&pair, delay, count).abs_diff(delay) <= tolerance);
+            assert!(hit, "{delay:?} missed by more than {tolerance:?} three times");
+        }
+    });
+}
+
+#[test]
+fn root_order_is_kept_under_jitter_and_load() {
+    if !is_root("root_order_is_kept_under_jitter_and_load") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(7);
+        let jitter = Duration::from_millis(4);
+        let queue = DelayQueue::start(7, profile(Duration::from_millis(5), jitter)).unwrap();
+        pair.iptables("-A");
+        const COUNT: u32 = 5000;
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for i in 0..COUNT {
+                    pair.client.send(&i.to_ne_bytes()).unwrap();
+                    if i % 50 == 0 {
+                        std::thread::sleep(Duration::from_millis(1));
+                    }
+                }
+            });
+            for i in 0..COUNT {
+                assert_eq!(pair.receive().expect("none lost"), i, "reordered");
+            }
+        });
+        let stats = queue.stats();
+        assert_eq!((stats.released, stats.overruns), (u64::from(COUNT), 0));
+        assert!(stats.max_held > 10, "{stats:?}");
+        println!("{stats:?}");
+    });
+}
+
+#[test]
+fn root_stop_and_deadline_let_everything_go() {
+    if !is_root("root_stop_and_deadline_let_everything_go") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(7);
+        let long = profile(Duration::from_mins(1), Duration::ZERO);
+        let send = |range: std::ops::Range<u32>| {
+            for i in range {
+                pair.client.send(&i.to_ne_bytes()).unwrap();
+            }
+        };
+        let expect = |range: std::ops::Range<u32>| {
+            for i in range {
+                assert_eq!(pair.receive().expect("released"), i);
+            }
+        };
+
+        let queue = DelayQueue::start(7, long).unwrap();
+        pair.iptables("-A");
+        send(0..100);
+        pair.server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(pair.receive().is_err(), "held, not passed");
+        assert_eq!(queue.stats().held, 100);
+        // Stopped while the rule stands: nothing may be lost, later packets bypass.
+        let stats = queue.stop().unwrap();
+        assert_eq!((stats.held, stats.released), (0, 100));
+        send(100..150);
+        expect(0..150);
+        assert_eq!(queues_of_this_namespace(), "", "the queue is given back");
+
+        // A deadline given at the start, and one moved to now.
+        let end = Instant::now() + Duration::from_millis(150);
+        let queue = DelayQueue::start_until(7, long, Some(end)).unwrap();
+        send(0..10);
+        pair.server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        expect(0..10);
+        let late = Instant::now().saturating_duration_since(end);
+        assert!(Instant::now() >= end && late < Duration::from_millis(100), "{late:?}");
+        send(10..20);
+        expect(10..20);
+        queue.set_end(Instant::now() + Duration::from_mins(1));
+        std::thread::sleep(Duration::from_millis(20));
+        send(20..30);
+        pair.server.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(pair.receive().is_err(), "delays again");
+        queue.set_end(Instant::now());
+        pair.server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+        expect(20..30);
+        drop(queue);
+        assert_eq!(queues_of_this_namespace(), "", "dropping gives the queue back too");
+    });
+}
+
+#[test]
+fn root_queue_in_use_names_the_holder() {
+    if !is_root("root_queue_in_use_names_the_holder") {
+        return;
+    }
+    in_own_netns(|| {
+        let queue = DelayQueue::start(9, profile(Duration::ZERO, Duration::ZERO)).unwrap();
+        let error = DelayQueue::start(9, profile(Duration::ZERO, Duration::ZERO)).unwrap_err();
+        assert!(matches!(error, DelayError::InUse { queue: 9, .. }), "{error}");
+        assert!(!error.to_string().contains("unknown"), "{error}");
+        queue.stop().unwrap();
+        kernel_support().unwrap();
+    });
+}
+
+/// Not a test by itself: the child of the next one, which holds queue 7 until it is killed.
+#[test]
+fn root_holder_child() {
+    if std::env::var_os(HOLDER_ENV).is_none() {
+        return;
+    }
+    let long = profile(Duration::from_mins(1), Duration::ZERO);
+    let _queue = DelayQueue::start(7, long).unwrap();
+    println!("holding");
+    std::thread::sleep(Duration::from_mins(1));
+}
+
+#[test]
+fn root_sigkill_of_the_holder_lets_traffic_pass() {
+    if !is_root("root_sigkill_of_the_holder_lets_traffic_pass") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(7);
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "net::delay::tests::root_holder_child", "--nocapture"])
+            .env(HOLDER_ENV, "1")
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let bound = (0..200).any(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            !queues_of_this_namespace().is_empty()
+        });
+        assert!(bound, "the child binds the queue");
+        pair.iptables("-A");
+        pair.client.send(&0_u32.to_ne_bytes()).unwrap();
+        pair.server.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(pair.receive().is_err(), "the child holds it");
+
+        child.kill().unwrap();
+        let killed = Instant::now();
+        child.wait().unwrap();
+        pair.server.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let passed = (1..100_u32).find(|i| {
+            pair.client.send(&i.to_ne_bytes()).unwrap();
+            pair.receive().is_ok_and(|n| n == *i)
+        });
+        let after = killed.elapsed();
+        println!("passed with try {passed:?}, {after:?} after SIGKILL");
+        assert!(passed.is_some() && after < Duration::from_millis(500), "{after:?}");
+    });
+}
