@@ -228,7 +228,7 @@ pub struct Events {
 }
 
 /// One event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct EventRecord {
     /// Sequence number, from 1, without gaps.
     pub seq: u64,

@@ -1,1 +1,13 @@
-//! (module fault)
+//! Faults: what the operator asks for, checked, turned into kernel rules and delay queues, and
+//! ended. A fault always ends by itself: the kernel checks its deadline and the daemon's lease at
+//! each packet, whatever becomes of this module.
+
+mod engine;
+mod error;
+mod manager;
+mod request;
+
+pub use engine::{Engine, EngineRefusal, Engines};
+pub use error::FaultError;
+pub use manager::{Context, FaultManager};
+pub use request::{Effect, FaultSpec};

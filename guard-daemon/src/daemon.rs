@@ -1,1 +1,0 @@
-//! Runtime: ties everything together.

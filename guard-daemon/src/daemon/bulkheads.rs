@@ -1,0 +1,155 @@
+//! Bulkheads on the host: cgroups made or adopted, programs attached, all of it taken back.
+
+use std::path::{Path, PathBuf};
+
+use super::error::DaemonError;
+use super::state::State;
+use crate::cgroup::{self, Bulkhead, Made, Removed};
+use crate::journal::{Ticket, Undo};
+use crate::kernel::Attached;
+use crate::observe::SharedIds;
+use crate::plan::BulkheadPlan;
+
+/// One bulkhead on the host.
+pub(crate) struct LiveBulkhead {
+    pub(crate) id: u32,
+    pub(crate) cgroup: Bulkhead,
+    /// Cgroups that guard made for it, outermost first, with their entries in the undo log.
+    made: Vec<(PathBuf, Ticket)>,
+    /// `None` after its cgroup was removed behind guard's back.
+    pub(crate) attached: Option<Attached>,
+}
+
+impl LiveBulkhead {
+    /// `attached`, or `detached: REASON`.
+    pub(crate) fn state_text(&self) -> String {
+        if !self.cgroup.still_there() {
+            return "detached: its cgroup was removed; reload makes it again".to_owned();
+        }
+        match &self.attached {
+            Some(attached) if !attached.is_empty() => "attached".to_owned(),
+            _ => "detached: no program is attached".to_owned(),
+        }
+    }
+}
+
+impl State {
+    /// Makes or adopts the cgroup of a bulkhead and attaches the programs. After an error nothing
+    /// of it is left.
+    pub(crate) fn add_bulkhead(
+        &mut self,
+        plan: &BulkheadPlan,
+        ids: &SharedIds,
+    ) -> Result<(), DaemonError> {
+        let id = ids
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .bulkhead(&plan.name);
+        let named = |source: DaemonError| DaemonError::Bulkhead {
+            name: plan.name.clone(),
+            source: Box::new(source),
+        };
+        let mut tickets = Vec::new();
+        let made = {
+            let (root, undo) = (&self.root, &mut self.undo);
+            Bulkhead::make_or_adopt(root, &plan.cgroup, &mut |path: &Path| {
+                let entry = Undo::CgroupMade { path: path.to_owned() };
+                let ticket = undo.intend(entry).map_err(|e| e.to_string())?;
+                tickets.push((path.to_owned(), ticket));
+                Ok(())
+            })
+        };
+        let cgroup = match made {
+            Ok(Made { bulkhead, .. }) => bulkhead,
+            Err(error) => {
+                self.settle(tickets);
+                return Err(named(error.into()));
+            }
+        };
+        let attached = self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id);
+        match attached {
+            Ok(attached) => {
+                let live = LiveBulkhead { id, cgroup, made: tickets, attached: Some(attached) };
+                self.bulkheads.insert(plan.name.clone(), live);
+                Ok(())
+            }
+            Err(error) => {
+                self.remove_cgroups(tickets);
+                Err(named(error.into()))
+            }
+        }
+    }
+
+    /// Detaches a bulkhead and removes the cgroups that guard made for it, if they are empty. Its
+    /// processes go on unguarded. Returns what was left, one line each.
+    pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
+        let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
+        drop(live.attached);
+        self.remove_cgroups(live.made)
+    }
+
+    /// Detaches all bulkheads and removes what guard made, for a clean stop.
+    pub(crate) fn remove_all_bulkheads(&mut self) -> Vec<String> {
+        let mut made = std::mem::take(&mut self.left_cgroups);
+        for (_, live) in std::mem::take(&mut self.bulkheads) {
+            made.extend(live.made);
+        }
+        self.remove_cgroups(made)
+    }
+
+    /// Removes cgroups that guard made, innermost first. Those that are not empty are remembered
+    /// for the stop (another bulkhead may live below), and stay in the undo log. Returns those
+    /// that processes keep, one line each.
+    fn remove_cgroups(&mut self, mut made: Vec<(PathBuf, Ticket)>) -> Vec<String> {
+        made.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
+        let mut left = Vec::new();
+        for (path, ticket) in made {
+            match cgroup::remove_if_empty(&self.hierarchy, &path) {
+                Ok(Removed::Busy { pids, .. }) => {
+                    if !pids.is_empty() {
+                        left.push(format!("{} stays: processes {pids:?} are in it", path.display()));
+                    }
+                    self.left_cgroups.push((path, ticket));
+                }
+                Ok(_) => self.settle(vec![(path, ticket)]),
+                Err(error) => {
+                    left.push(format!("{} stays: {error}", path.display()));
+                    self.left_cgroups.push((path, ticket));
+                }
+            }
+        }
+        left
+    }
+
+    /// Marks entries as undone whose cgroups are gone or were never made.
+    fn settle(&mut self, entries: Vec<(PathBuf, Ticket)>) {
+        for (path, ticket) in entries {
+            if let Err(error) = self.undo.done(ticket) {
+                tracing::warn!(path = %path.display(), %error, "undo log not updated");
+            }
+        }
+    }
+
+    /// Notices bulkheads whose cgroup was removed, or removed and made again, behind guard's back,
+    /// and sets them up anew. Returns what was done, one line each.
+    pub(crate) fn repair_bulkheads(&mut self, ids: &SharedIds) -> Vec<String> {
+        let gone: Vec<_> = self
+            .bulkheads
+            .iter()
+            .filter(|(_, live)| !live.cgroup.still_there())
+            .map(|(name, _)| name.clone())
+            .collect();
+        let mut done = Vec::new();
+        for name in gone {
+            let Some(plan) = self.plan.bulkhead(&name).cloned() else { continue };
+            for problem in self.remove_bulkhead(&name) {
+                tracing::warn!(bulkhead = name, problem, "while setting it up anew");
+            }
+            done.push(match self.add_bulkhead(&plan, ids) {
+                Ok(()) => format!("{name}: its cgroup was removed; made or adopted again"),
+                Err(error) => format!("{name}: its cgroup was removed; {error}"),
+            });
+        }
+        done
+    }
+}

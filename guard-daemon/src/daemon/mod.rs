@@ -1,0 +1,23 @@
+//! guardd: ties everything together, in one order at start and in the reverse at stop.
+//!
+//! State that changes lives in one place ([`state::State`]) behind one lock. Whoever holds it for
+//! longer than the fault lease makes all faults lapse, which is the safe side.
+
+mod bulkheads;
+mod cleanup;
+mod doctor;
+mod endpoints;
+mod error;
+mod handler;
+mod reload;
+mod run;
+mod state;
+mod status;
+mod threads;
+mod waits;
+
+pub use cleanup::{CleanupReport, cleanup};
+pub use doctor::offline as doctor_offline;
+pub use error::DaemonError;
+pub use run::run;
+pub use state::Guard;

@@ -1,0 +1,114 @@
+//! The daemon's state.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
+
+use super::bulkheads::LiveBulkhead;
+use super::endpoints::Resolved;
+use super::error::DaemonError;
+use crate::cgroup::{Hierarchy, Root};
+use crate::fault::{Engines, FaultManager};
+use crate::journal::UndoLog;
+use crate::kernel::{Kernel, Lease};
+use crate::observe::{EventStore, SharedIds};
+use crate::plan::{Mode, Plan};
+
+/// guardd while it runs.
+pub struct Guard {
+    pub(crate) config_path: PathBuf,
+    pub(crate) started: Instant,
+    pub(crate) ids: SharedIds,
+    pub(crate) events: Arc<EventStore>,
+    pub(crate) engines: Engines,
+    pub(crate) state: Mutex<State>,
+    /// Scrapes of `/metrics`.
+    pub(crate) scrapes: AtomicU64,
+    /// When the last one was, ns after `started`; 0 = never.
+    pub(crate) last_scrape_ns: AtomicU64,
+    /// Control connections turned away.
+    pub(crate) peers_refused: AtomicU64,
+}
+
+/// What changes, behind one lock.
+pub(crate) struct State {
+    pub(crate) plan: Plan,
+    pub(crate) config_loaded: Instant,
+    /// Whether the last reload worked.
+    pub(crate) reload_ok: bool,
+    pub(crate) kernel: Kernel,
+    pub(crate) lease: Lease,
+    pub(crate) undo: UndoLog,
+    pub(crate) hierarchy: Hierarchy,
+    pub(crate) root: Root,
+    pub(crate) root_ticket: Option<crate::journal::Ticket>,
+    pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
+    /// Cgroups that guard made and that could not be removed with their bulkhead.
+    pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
+    pub(crate) resolved: Resolved,
+    pub(crate) faults: FaultManager,
+    /// Where `/metrics` listens, as bound.
+    pub(crate) metrics_address: Option<SocketAddr>,
+}
+
+impl Guard {
+    /// The state. A panic of another holder does not lock everybody out: every change leaves the
+    /// state usable at each step.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a scrape.
+    pub(crate) fn scraped(&self) {
+        self.scrapes.fetch_add(1, Ordering::Relaxed);
+        let since = self.started.elapsed().as_nanos() as u64;
+        self.last_scrape_ns.store(since.max(1), Ordering::Relaxed);
+    }
+
+    /// Time since the last scrape; `None` = never.
+    pub(crate) fn since_scrape(&self) -> Option<Duration> {
+        match self.last_scrape_ns.load(Ordering::Relaxed) {
+            0 => None,
+            ns => Some(self.started.elapsed().saturating_sub(Duration::from_nanos(ns))),
+        }
+    }
+}
+
+impl State {
+    /// Whether guard acts.
+    pub(crate) fn monitor(&self) -> bool {
+        self.plan.daemon.mode == Mode::Monitor
+    }
+
+    /// Writes the switches as plan and faults want them.
+    pub(crate) fn write_control(&mut self) -> Result<(), DaemonError> {
+        let mut flags = 0;
+        if self.resolved.has_any_port(&self.plan) {
+            flags |= guard_common::abi::policy::FLAG_ANY_PORT_ENDPOINTS;
+        }
+        let control = Control {
+            mode: if self.monitor() { MODE_MONITOR } else { MODE_ENFORCE },
+            flags,
+            faults_active: u32::from(self.faults.any()),
+            ephemeral_port_low: ephemeral_port_low(),
+            metrics_port: self.metrics_address.map_or(0, |address| u32::from(address.port())),
+            ..Control::default()
+        };
+        self.kernel.set_control(control).map_err(Into::into)
+    }
+}
+
+/// First port that the kernel gives to outgoing sockets (host's own network namespace).
+fn ephemeral_port_low() -> u32 {
+    /// The kernel's default.
+    const DEFAULT: u32 = 32_768;
+    std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range")
+        .ok()
+        .and_then(|text| text.split_whitespace().next()?.parse().ok())
+        .unwrap_or(DEFAULT)
+}

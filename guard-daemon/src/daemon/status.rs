@@ -1,0 +1,98 @@
+//! The answer to `status`.
+
+use std::collections::BTreeMap;
+
+use super::error::DaemonError;
+use super::state::{Guard, State};
+use crate::control::api::{BulkheadStatus, ServiceStatus, Status};
+use crate::fault::Engine;
+use crate::kernel::Counters;
+use crate::observe::{pair_status, with_ids};
+use crate::plan::Mode;
+
+impl Guard {
+    /// Everything that an operator asks first. Blocking.
+    pub(crate) fn status_now(&self) -> Result<Status, DaemonError> {
+        let state = self.lock();
+        let counters = state.kernel.counters()?;
+        let hooks = state.kernel.hook_stats()?;
+        let problems = self.problems(&state);
+        Ok(Status {
+            schema: "guard.status/1".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            mode: mode_name(state.plan.daemon.mode).to_owned(),
+            health: if problems.is_empty() { "ok" } else { "degraded" }.to_owned(),
+            problems,
+            config_path: self.config_path.display().to_string(),
+            config_age_seconds: state.config_loaded.elapsed().as_secs_f64(),
+            last_scrape_seconds: self.since_scrape().map(|since| since.as_secs_f64()),
+            cgroup_root: state.root.path().display().to_string(),
+            delay_engine: self.delay_engine().to_owned(),
+            halted: state.faults.halted().map(str::to_owned),
+            faults: state.faults.records(&state.kernel),
+            events_lost: hooks.events_lost,
+            bulkheads: self.bulkheads_of(&state, &counters),
+        })
+    }
+
+    /// The engine that a latency fault would use where the device does not decide for EDT.
+    pub(crate) fn delay_engine(&self) -> &'static str {
+        if self.engines.nfqueue().is_ok() { Engine::Nfqueue.name() } else { "edt only" }
+    }
+
+    fn bulkheads_of(&self, state: &State, counters: &Counters) -> Vec<BulkheadStatus> {
+        let mut services: BTreeMap<u32, Vec<ServiceStatus>> = BTreeMap::new();
+        with_ids(&self.ids, |ids| {
+            for (pair, stats) in counters {
+                let status = pair_status(ids.service_name(pair.service), stats);
+                services.entry(pair.bulkhead).or_default().push(status);
+            }
+        });
+        let bulkheads = state.bulkheads.iter().map(|(name, live)| {
+            let mut services = services.remove(&live.id).unwrap_or_default();
+            services.sort_by(|a, b| a.name.cmp(&b.name));
+            BulkheadStatus {
+                name: name.clone(),
+                cgroup: live.cgroup.path().display().to_string(),
+                state: live.state_text(),
+                processes: live.cgroup.procs().map_or(0, |procs| procs.count()),
+                connections: services.iter().map(|service| service.connections).sum(),
+                services,
+            }
+        });
+        bulkheads.collect()
+    }
+
+    /// What is wrong now, one line each.
+    pub(crate) fn problems(&self, state: &State) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, live) in &state.bulkheads {
+            let text = live.state_text();
+            if text != "attached" {
+                problems.push(format!("bulkhead {name} is {text}"));
+            }
+        }
+        for (name, why) in state.resolved.problems() {
+            problems.push(format!("host name {name} does not resolve: {why}"));
+        }
+        if !state.reload_ok {
+            problems.push("the last reload failed; the configuration before it is in force".into());
+        }
+        for fault in state.faults.records(&state.kernel) {
+            for warning in fault.warnings {
+                problems.push(format!("fault {}: {warning}", fault.id));
+            }
+        }
+        problems
+    }
+}
+
+/// `enforce` or `monitor`.
+pub(crate) const fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Enforce => "enforce",
+        Mode::Monitor => "monitor",
+    }
+}

@@ -1,0 +1,428 @@
+//! The faults of this daemon: their slots in the kernel, their queues, their ends.
+//!
+//! Order of an injection: rule, then (for NFQUEUE) queue, gate, netfilter rule, and the pairs that
+//! point at the rule last. The way back is the reverse, so that no packet ever meets half a fault.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use guard_common::abi::fault::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, EFFECT_DELAY, EFFECT_DROP, EFFECT_REFUSE, ENGINE_EDT,
+    ENGINE_NFQUEUE, FaultRule, FaultStats, MAX_DELAY_GATES, MAX_FAULT_RULES,
+};
+use guard_common::abi::ids::PairKey;
+
+use super::engine::Engine;
+use super::error::FaultError;
+use super::request::{Effect, FaultSpec};
+use crate::control::api::{FaultCounters, FaultRecord};
+use crate::journal::{Ticket, Undo, UndoLog};
+use crate::kernel::{Kernel, boottime_ns};
+use crate::net::delay::{DelayProfile, DelayQueue};
+use crate::net::iptables::{self, DelayRule, Installed};
+
+/// First queue number that is tried; high, because people number theirs from 0.
+const QUEUE_BASE: u16 = 26_400;
+/// Numbers tried for one queue before giving up.
+const QUEUE_TRIES: u16 = 4;
+/// Ended faults that are remembered.
+const REMEMBERED: usize = 256;
+
+/// What a fault needs of the rest of the daemon.
+pub struct Context<'a> {
+    /// The kernel side.
+    pub kernel: &'a mut Kernel,
+    /// Where host changes are written first.
+    pub undo: &'a mut UndoLog,
+    /// The bulkhead's id.
+    pub bulkhead: u32,
+    /// The bulkhead's cgroup, from the root of the cgroup tree, without a leading slash.
+    pub cgroup: String,
+    /// Ids of the services that the fault is about.
+    pub services: Vec<u32>,
+    /// Decide and count only.
+    pub monitor: bool,
+}
+
+/// A fault that is on the host.
+struct Active {
+    spec: FaultSpec,
+    pairs: Vec<PairKey>,
+    slot: u32,
+    start_ns: u64,
+    end_ns: u64,
+    engine: &'static str,
+    delay: Option<Delay>,
+    warnings: Vec<String>,
+}
+
+/// The parts of a delay by NFQUEUE.
+struct Delay {
+    gate: u32,
+    queue: DelayQueue,
+    rule: Option<Installed>,
+}
+
+/// The faults.
+pub struct FaultManager {
+    active: BTreeMap<u64, Active>,
+    ended: VecDeque<FaultRecord>,
+    next_id: u64,
+    halted: Option<String>,
+    bpffs: PathBuf,
+    mounted: Option<Ticket>,
+}
+
+impl FaultManager {
+    /// No faults. Gates will be pinned below `bpffs`, which is mounted when the first is needed.
+    pub fn new(bpffs: PathBuf) -> Self {
+        Self {
+            active: BTreeMap::new(),
+            ended: VecDeque::new(),
+            next_id: 1,
+            halted: None,
+            bpffs,
+            mounted: None,
+        }
+    }
+
+    /// Whether any fault is active or scheduled.
+    pub fn any(&self) -> bool {
+        !self.active.is_empty()
+    }
+
+    /// Reason of a halt in force.
+    pub fn halted(&self) -> Option<&str> {
+        self.halted.as_deref()
+    }
+
+    /// Blocks new faults. The caller clears those that are there.
+    pub fn halt(&mut self, reason: String) {
+        self.halted = Some(reason);
+    }
+
+    /// Allows faults again; the reason of the halt that was in force.
+    pub fn resume(&mut self) -> Option<String> {
+        self.halted.take()
+    }
+
+    /// Bulkheads that a fault is about.
+    pub fn bulkheads(&self) -> impl Iterator<Item = &str> {
+        self.active.values().map(|fault| fault.spec.bulkhead.as_str())
+    }
+
+    /// Puts a checked fault on the host. On an error nothing of it is left.
+    pub fn inject(
+        &mut self,
+        spec: FaultSpec,
+        engine: Option<Engine>,
+        context: &mut Context<'_>,
+    ) -> Result<u64, FaultError> {
+        if let Some(reason) = &self.halted {
+            return Err(FaultError::Halted(reason.clone()));
+        }
+        let slot = self.free_slot()?;
+        let pairs: Vec<_> = context
+            .services
+            .iter()
+            .map(|service| PairKey { bulkhead: context.bulkhead, service: *service })
+            .collect();
+        let id = self.next_id;
+        let start_ns = boottime_ns().saturating_add(spec.start_after.as_nanos() as u64);
+        let end_ns = start_ns.saturating_add(spec.duration.as_nanos() as u64);
+        let rule = kernel_rule(id, &spec, engine, start_ns, end_ns, &pairs);
+        context.kernel.set_fault_rule(slot, &rule)?;
+        let mut fault = Active {
+            spec,
+            pairs,
+            slot,
+            start_ns,
+            end_ns,
+            engine: engine.map_or("kernel", Engine::name),
+            delay: None,
+            warnings: Vec::new(),
+        };
+        let made = self
+            .make_delay(&mut fault, engine, context)
+            .and_then(|()| self.point_pairs(&fault, context.kernel));
+        if let Err(error) = made {
+            for problem in self.take_down(fault, context.kernel, context.undo) {
+                tracing::error!(fault = id, problem, "after a failed injection");
+            }
+            return Err(error);
+        }
+        self.next_id += 1;
+        self.active.insert(id, fault);
+        Ok(id)
+    }
+
+    fn free_slot(&self) -> Result<u32, FaultError> {
+        (0..MAX_FAULT_RULES as u32)
+            .find(|slot| self.active.values().all(|fault| fault.slot != *slot))
+            .ok_or_else(|| {
+                FaultError::Full(format!("{MAX_FAULT_RULES} faults are active: no more fit"))
+            })
+    }
+
+    /// Queue, gate and netfilter rule of a delay by NFQUEUE. Monitor mode touches nothing.
+    fn make_delay(
+        &mut self,
+        fault: &mut Active,
+        engine: Option<Engine>,
+        context: &mut Context<'_>,
+    ) -> Result<(), FaultError> {
+        let (Some(Engine::Nfqueue), Effect::Latency { delay, jitter }, false) =
+            (engine, &fault.spec.effect, context.monitor)
+        else {
+            return Ok(());
+        };
+        let gate = (0..MAX_DELAY_GATES as u32)
+            .find(|gate| self.gates().all(|used| used != *gate))
+            .ok_or_else(|| {
+                FaultError::Full(format!("{MAX_DELAY_GATES} latency faults are active: no more fit"))
+            })?;
+        self.mount_bpffs(context.undo)?;
+        let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
+        let end_at = Instant::now() + fault.spec.start_after + fault.spec.duration;
+        let queue = start_queue(gate, profile, end_at)?;
+        let number = queue.queue();
+        // From here on the fault owns what `take_down` removes.
+        let delay = fault.delay.insert(Delay { gate, queue, rule: None });
+        let path = context.kernel.open_gate(gate, fault.slot, &self.bpffs)?;
+        let rule = DelayRule {
+            slot: gate,
+            queue: number,
+            cgroup_path: context.cgroup.clone(),
+            gate: Some(path),
+        };
+        let installed = iptables::install(&rule, context.undo)?;
+        fault.warnings.extend(installed.warning.clone());
+        delay.rule = Some(installed);
+        Ok(())
+    }
+
+    fn gates(&self) -> impl Iterator<Item = u32> {
+        self.active.values().filter_map(|fault| fault.delay.as_ref().map(|delay| delay.gate))
+    }
+
+    /// Slots of the active faults that are about a pair.
+    fn slots_of(&self, pair: PairKey) -> Vec<u32> {
+        let about = self.active.values().filter(|fault| fault.pairs.contains(&pair));
+        about.map(|fault| fault.slot).collect()
+    }
+
+    /// Adds a new fault to the kernel's lists of rules per pair.
+    fn point_pairs(&self, fault: &Active, kernel: &mut Kernel) -> Result<(), FaultError> {
+        for pair in &fault.pairs {
+            let mut slots = self.slots_of(*pair);
+            slots.push(fault.slot);
+            kernel.set_pair_rules(*pair, &slots)?;
+        }
+        Ok(())
+    }
+
+    /// Ends one fault now. `None` if there is none with this id. Problems are what could not be
+    /// removed; the fault has no effect any more in any case.
+    pub fn clear(
+        &mut self,
+        id: u64,
+        why: &str,
+        kernel: &mut Kernel,
+        undo: &mut UndoLog,
+    ) -> Option<(FaultRecord, Vec<String>)> {
+        let fault = self.active.remove(&id)?;
+        let mut problems = Vec::new();
+        // The rule first: it ends the effect at once, whatever fails afterwards.
+        if let Err(error) = kernel.clear_fault_rule(fault.slot) {
+            problems.push(error.to_string());
+        }
+        let mut record = record(id, &fault, kernel);
+        why.clone_into(&mut record.ended);
+        "ended".clone_into(&mut record.state);
+        record.remaining_seconds = 0.0;
+        problems.extend(self.take_down(fault, kernel, undo));
+        if self.ended.len() == REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(record.clone());
+        Some((record, problems))
+    }
+
+    /// Takes everything of a fault off the host; returns what could not be removed.
+    fn take_down(&self, fault: Active, kernel: &mut Kernel, undo: &mut UndoLog) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut note = |result: Result<(), String>| {
+            if let Err(problem) = result {
+                problems.push(problem);
+            }
+        };
+        for pair in &fault.pairs {
+            note(kernel.set_pair_rules(*pair, &self.slots_of(*pair)).map_err(|e| e.to_string()));
+        }
+        note(kernel.clear_fault_rule(fault.slot).map_err(|e| e.to_string()));
+        if let Some(Delay { gate, queue, rule }) = fault.delay {
+            if let Some(rule) = rule {
+                note(iptables::remove(rule, undo).map_err(|e| e.to_string()));
+            }
+            note(queue.stop().map(|_| ()).map_err(|e| e.to_string()));
+            note(kernel.close_gate(gate, &self.bpffs).map_err(|e| e.to_string()));
+        }
+        problems
+    }
+
+    /// Ids of the faults whose time is over.
+    pub fn expired(&self) -> Vec<u64> {
+        let now_ns = boottime_ns();
+        let over = self.active.iter().filter(|(_, fault)| fault.end_ns <= now_ns);
+        over.map(|(id, _)| *id).collect()
+    }
+
+    /// Ids of the faults of a bulkhead (`Some`) or of all.
+    pub fn ids(&self, bulkhead: Option<&str>) -> Vec<u64> {
+        let of = |fault: &Active| bulkhead.is_none_or(|name| fault.spec.bulkhead == name);
+        self.active.iter().filter(|(_, fault)| of(fault)).map(|(id, _)| *id).collect()
+    }
+
+    /// Every fault that is active or scheduled, by id.
+    pub fn records(&self, kernel: &Kernel) -> Vec<FaultRecord> {
+        self.active.iter().map(|(id, fault)| record(*id, fault, kernel)).collect()
+    }
+
+    /// The last faults that ended, oldest first.
+    pub fn ended(&self) -> impl Iterator<Item = &FaultRecord> {
+        self.ended.iter()
+    }
+
+    fn mount_bpffs(&mut self, undo: &mut UndoLog) -> Result<(), FaultError> {
+        if self.mounted.is_some() {
+            return Ok(());
+        }
+        let failed = |what: &str, e: &dyn std::fmt::Display| {
+            FaultError::Bpffs(format!("{what} {}: {e}", self.bpffs.display()))
+        };
+        std::fs::create_dir_all(&self.bpffs).map_err(|e| failed("making", &e))?;
+        let ticket = undo
+            .intend(Undo::Mounted { path: self.bpffs.clone() })
+            .map_err(|e| failed("announcing the mount of", &e))?;
+        nix::mount::mount(
+            Some("guard"),
+            &self.bpffs,
+            Some("bpf"),
+            nix::mount::MsFlags::MS_NOSUID
+                | nix::mount::MsFlags::MS_NODEV
+                | nix::mount::MsFlags::MS_NOEXEC,
+            Some("mode=0700"),
+        )
+        .map_err(|e| failed("mounting a bpffs at", &e))?;
+        self.mounted = Some(ticket);
+        Ok(())
+    }
+
+    /// Takes the file system of the gates off the host; for a clean stop, after the last fault.
+    pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), String> {
+        let Some(ticket) = self.mounted.take() else { return Ok(()) };
+        nix::mount::umount2(&self.bpffs, nix::mount::MntFlags::MNT_DETACH)
+            .map_err(|e| format!("unmounting {}: {e}", self.bpffs.display()))?;
+        remove_dir(&self.bpffs)?;
+        undo.done(ticket).map_err(|e| e.to_string())
+    }
+}
+
+fn remove_dir(path: &Path) -> Result<(), String> {
+    match std::fs::remove_dir(path) {
+        Ok(()) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(format!("removing {}: {e}", path.display())),
+    }
+}
+
+fn start_queue(
+    gate: u32,
+    profile: DelayProfile,
+    end_at: Instant,
+) -> Result<DelayQueue, FaultError> {
+    let first = QUEUE_BASE + gate as u16;
+    let mut last = None;
+    for attempt in 0..QUEUE_TRIES {
+        // Another program may own the number.
+        let number = first + attempt * MAX_DELAY_GATES as u16;
+        match DelayQueue::start_until(number, profile, end_at) {
+            Ok(queue) => return Ok(queue),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.map_or_else(|| FaultError::Full("no queue number was tried".into()), Into::into))
+}
+
+fn kernel_rule(
+    id: u64,
+    spec: &FaultSpec,
+    engine: Option<Engine>,
+    start_ns: u64,
+    end_ns: u64,
+    pairs: &[PairKey],
+) -> FaultRule {
+    let mut rule = FaultRule {
+        id,
+        not_before_ns: start_ns,
+        expires_at_ns: end_ns,
+        seed: spec.seed,
+        probability: spec.effect.probability(),
+        any_service: u32::from(spec.service.is_none()),
+        service: pairs.first().map_or(0, |pair| pair.service),
+        ..FaultRule::default()
+    };
+    match &spec.effect {
+        Effect::Latency { delay, jitter } => {
+            rule.effect = EFFECT_DELAY;
+            rule.directions = DIRECTION_EGRESS;
+            rule.delay_ns = delay.as_nanos() as u64;
+            rule.jitter_ns = jitter.as_nanos() as u64;
+            rule.engine =
+                if engine == Some(Engine::Nfqueue) { ENGINE_NFQUEUE } else { ENGINE_EDT };
+        }
+        Effect::Loss { .. } => {
+            rule.effect = EFFECT_DROP;
+            rule.directions = DIRECTION_EGRESS | DIRECTION_INGRESS;
+        }
+        Effect::Refuse { errno, .. } => {
+            rule.effect = EFFECT_REFUSE;
+            rule.errno = *errno as u32;
+        }
+    }
+    rule
+}
+
+fn record(id: u64, fault: &Active, kernel: &Kernel) -> FaultRecord {
+    let now_ns = boottime_ns();
+    let mut warnings = fault.warnings.clone();
+    let counters = match kernel.fault_stats(fault.slot) {
+        Ok(stats) => counters(stats),
+        Err(error) => {
+            warnings.push(format!("its counters cannot be read: {error}"));
+            FaultCounters::default()
+        }
+    };
+    if let Some(failure) = fault.delay.as_ref().and_then(|delay| delay.queue.stats().failure) {
+        warnings.push(format!("its delay queue failed: {failure}"));
+    }
+    FaultRecord {
+        id,
+        bulkhead: fault.spec.bulkhead.clone(),
+        service: fault.spec.service.clone().unwrap_or_else(|| "*".to_owned()),
+        effect: fault.spec.effect.text(),
+        engine: fault.engine.to_owned(),
+        state: if now_ns < fault.start_ns { "scheduled" } else { "active" }.to_owned(),
+        ended: String::new(),
+        remaining_seconds: Duration::from_nanos(fault.end_ns.saturating_sub(now_ns)).as_secs_f64(),
+        seed: fault.spec.seed,
+        counters,
+        warnings,
+    }
+}
+
+fn counters(stats: FaultStats) -> FaultCounters {
+    let FaultStats { matched, delayed, dropped, refused, expired, protected, would_have } = stats;
+    FaultCounters { matched, delayed, dropped, refused, expired, protected, would_have }
+}
