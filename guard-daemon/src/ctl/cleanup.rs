@@ -1,0 +1,48 @@
+//! `guardctl cleanup`: removes what a dead guardd left on the host. Never while a guardd
+//! answers: it would lose what it stands on.
+
+use std::path::Path;
+
+use super::client::{Client, ClientError};
+use super::output::Output;
+use super::view::{self, Cleaned};
+use crate::control::api::{ErrorBody, Status};
+
+/// 0 if nothing is left, 3 if something is; an error (2) while a guardd runs.
+pub(super) async fn run(
+    client: &Client,
+    state_dir: &Path,
+    output: &Output,
+) -> Result<u8, ErrorBody> {
+    match client.get::<Status>("/v1/status").await {
+        Err(ClientError::NoDaemon { .. }) => {}
+        Ok(status) => {
+            return Err(alive(&format!("guardd {} (pid {}) runs", status.version, status.pid)));
+        }
+        // Something has the socket open and cannot be asked: as good as a guardd that runs.
+        Err(error) => return Err(alive(&format!("cannot rule out that a guardd runs: {error}"))),
+    }
+    let cleaned = remove_leftovers(state_dir)?;
+    let exit_code = if cleaned.left.is_empty() { 0 } else { 3 };
+    output.answer(&cleaned, |look| view::cleaned(&cleaned, exit_code, look))?;
+    Ok(exit_code)
+}
+
+fn alive(what: &str) -> ErrorBody {
+    ErrorBody {
+        error: format!("{what}; nothing was removed"),
+        help: "stop it first: systemctl stop guardd. To end faults only: guardctl halt REASON"
+            .into(),
+        exit_code: 2,
+    }
+}
+
+/// Plays the undo journal of `state_dir`. To be filled at the merge; until then it fails
+/// rather than say that a host is clean.
+fn remove_leftovers(state_dir: &Path) -> Result<Cleaned, ErrorBody> {
+    Err(ErrorBody {
+        error: format!("this build of guardctl cannot undo the journal of {}", state_dir.display()),
+        help: "start guardd once: it undoes what the last one left".into(),
+        exit_code: 3,
+    })
+}

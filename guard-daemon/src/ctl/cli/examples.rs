@@ -1,0 +1,114 @@
+//! Two examples for the help of each command. A test parses every one of them, so none can
+//! go stale.
+
+pub(super) const GUARDCTL: &str = "\
+Examples:
+  guardctl waits
+  guardctl fault inject --bulkhead research --service github --for 30s --latency 300ms
+
+Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 cleanup incomplete,
+4 no daemon, 5 inconclusive; `exec`: 125 guard failed, 126 and 127 as env(1).";
+
+pub(super) const CHECK: &str = "\
+Examples:
+  guardctl check /etc/guard/guard.toml
+  guardctl check --json configs/guard.toml configs/demo.toml
+
+Exit codes: 0 valid, 2 not.";
+
+pub(super) const DOCTOR: &str = "\
+Examples:
+  guardctl doctor
+  guardctl doctor --json | jq '.checks[] | select(.result != \"ok\")'
+
+Exit codes: 0 no failure, 1 at least one. Without a daemon it checks what it can.";
+
+pub(super) const STATUS: &str = "\
+Examples:
+  guardctl status
+  guardctl status --json | jq '.bulkheads[] | {name, connections}'";
+
+pub(super) const WAITS: &str = "\
+Examples:
+  guardctl waits
+  guardctl waits --json | jq '.waits[] | select(.seconds > 60)'";
+
+pub(super) const EVENTS: &str = "\
+Examples:
+  guardctl events --bulkhead research --kind connect_failed --limit 20
+  guardctl events --follow --json | jq -r .message";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  guardctl explain daemon.fault_lease
+  guardctl explain response_timeout";
+
+pub(super) const EXEC: &str = "\
+Examples:
+  guardctl exec research -- python3 agent.py --model small
+  guardctl exec writing bash
+
+The command takes the place of guardctl: same pid, terminal, environment and directory.
+Exit codes: those of CMD; 125 guard failed, 126 CMD cannot run, 127 CMD not found.";
+
+pub(super) const MOVE: &str = "\
+Examples:
+  guardctl move research 4711
+  guardctl move research 4711 4712 4713
+
+Children started later stay in the bulkhead; those that run already must be named.";
+
+pub(super) const FAULT: &str = "\
+Examples:
+  guardctl fault list
+  guardctl fault inject --bulkhead research --service github --for 1m --loss 2%";
+
+pub(super) const FAULT_INJECT: &str = "\
+Examples:
+  guardctl fault inject --bulkhead research --service github --for 30s --latency 300ms --jitter 50ms
+  guardctl fault inject --bulkhead research --service github --for 1m --refuse 10% --errno EHOSTUNREACH --wait
+
+Times need a unit (300ms, 30s, 5m), shares a percent sign. A fault ends by itself, also when
+guardd is killed. To end all at once: guardctl halt REASON";
+
+pub(super) const FAULT_LIST: &str = "\
+Examples:
+  guardctl fault list
+  guardctl fault list --json | jq '.faults[].counters'";
+
+pub(super) const FAULT_CLEAR: &str = "\
+Examples:
+  guardctl fault clear 3
+  guardctl fault clear --all";
+
+pub(super) const HALT: &str = "\
+Examples:
+  guardctl halt real incident, see ticket 4711
+  guardctl halt --json 'provider is down'";
+
+pub(super) const RESUME: &str = "\
+Examples:
+  guardctl resume
+  guardctl resume --json";
+
+pub(super) const RELOAD: &str = "\
+Examples:
+  guardctl reload --dry-run
+  guardctl reload";
+
+pub(super) const CLEANUP: &str = "\
+Examples:
+  guardctl cleanup
+  guardctl cleanup --state-dir /var/lib/guard --json
+
+Exit codes: 0 nothing is left, 2 a guardd runs, 3 something is left (it is named).";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  guardctl completions bash > /usr/share/bash-completion/completions/guardctl
+  guardctl completions fish > ~/.config/fish/completions/guardctl.fish";
+
+pub(super) const VERSION: &str = "\
+Examples:
+  guardctl version
+  guardctl version --json";

@@ -1,0 +1,182 @@
+//! The arguments of `guardctl`: what clap reads, nothing else. Values are checked for their
+//! form here and for their meaning by guardd, which alone knows the configuration.
+
+mod examples;
+mod fault;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::Styles;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use fault::{FaultCommand, InjectArgs};
+
+/// Where guardd listens unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/guard/guardd.sock";
+
+/// Operate guard, the per-host reliability guard and fault injector of AI agents
+#[derive(Debug, Parser)]
+#[command(
+    name = "guardctl",
+    version,
+    after_help = examples::GUARDCTL,
+    styles = Styles::plain(),
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Print one JSON document (events --follow: JSON lines), errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Control socket of guardd
+    #[arg(long, global = true, value_name = "PATH", env = "GUARD_SOCKET", default_value = DEFAULT_SOCKET)]
+    pub socket: PathBuf,
+    /// When to use colour; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_name = "WHEN", env = "GUARD_COLOR", default_value = "auto")]
+    pub color: Color,
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set or TERM is dumb.
+    Auto,
+    /// Even into a file.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Validate configuration files, without a daemon
+    #[command(after_help = examples::CHECK)]
+    Check {
+        /// Files to validate
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// What works on this host, what does not, and the cure
+    #[command(after_help = examples::DOCTOR)]
+    Doctor,
+    /// Bulkheads, services, faults and problems now
+    #[command(after_help = examples::STATUS)]
+    Status,
+    /// Who waits for what, since when
+    #[command(after_help = examples::WAITS)]
+    Waits,
+    /// What happened: failed connects and calls, faults, reloads
+    #[command(after_help = examples::EVENTS)]
+    Events(EventsArgs),
+    /// What a configuration key, class, state, outcome or exit code means
+    #[command(after_help = examples::EXPLAIN)]
+    Explain {
+        /// A key (daemon.fault_lease), class, state or outcome, or `exit-codes`
+        topic: String,
+    },
+    /// Run a command inside a bulkhead; tty, signals and exit code pass through
+    #[command(after_help = examples::EXEC)]
+    Exec(ExecArgs),
+    /// Move running processes into a bulkhead
+    #[command(after_help = examples::MOVE)]
+    Move {
+        /// The bulkhead
+        bulkhead: String,
+        /// Processes to move
+        #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+        pids: Vec<u32>,
+    },
+    /// Disturb the network of a bulkhead, for a limited time
+    #[command(subcommand, after_help = examples::FAULT)]
+    Fault(FaultCommand),
+    /// End all faults at once and refuse new ones
+    #[command(after_help = examples::HALT)]
+    Halt {
+        /// Why; shown to whoever wants to inject the next fault
+        #[arg(required = true)]
+        reason: Vec<String>,
+    },
+    /// Allow faults again after `halt`
+    #[command(after_help = examples::RESUME)]
+    Resume,
+    /// Make guardd read its configuration again, all or nothing
+    #[command(after_help = examples::RELOAD)]
+    Reload {
+        /// Only say what would change: exit 0 nothing, 1 something
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Remove from this host what a dead guardd left; refused while one runs
+    #[command(after_help = examples::CLEANUP)]
+    Cleanup {
+        /// daemon.state_dir of the guardd that is gone
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/guard")]
+        state_dir: PathBuf,
+    },
+    /// Print the completion script of a shell
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Versions of guardctl and of the guardd that runs
+    #[command(after_help = examples::VERSION)]
+    Version,
+}
+
+/// Arguments of `events`.
+#[derive(Args, Debug)]
+pub struct EventsArgs {
+    /// Go on with each new event, until Ctrl-C
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only of this bulkhead
+    #[arg(long, value_name = "B")]
+    pub bulkhead: Option<String>,
+    /// Only of this service
+    #[arg(long, value_name = "S")]
+    pub service: Option<String>,
+    /// Only of this kind: connect_failed, call_failed, fault_injected, ...
+    #[arg(long, value_name = "K")]
+    pub kind: Option<String>,
+    /// So many past events at most [default: 50, with --follow 10]
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+/// Arguments of `exec`.
+#[derive(Args, Debug)]
+pub struct ExecArgs {
+    /// The bulkhead
+    pub bulkhead: String,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// Shells with completions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// bash
+    Bash,
+    /// zsh
+    Zsh,
+    /// fish
+    Fish,
+}
+
+#[cfg(test)]
+mod tests;

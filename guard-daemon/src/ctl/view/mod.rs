@@ -1,0 +1,26 @@
+//! Text for people: one file per command, each a pure function from an answer to a string.
+//! Never prints, never asks; whatever comes from outside (names of processes, messages) loses
+//! its control characters here, so that no agent can write to the operator's terminal.
+
+mod doctor;
+mod event;
+mod fault;
+mod look;
+mod operate;
+mod status;
+mod table;
+mod text;
+mod waits;
+
+pub(super) use doctor::doctor;
+pub(super) use event::{event, events};
+pub(super) use fault::{fault_ended, fault_list, fault_started, faults_cleared, halted};
+pub(super) use look::{Look, Tone};
+pub(super) use operate::{Cleaned, cleaned, done, joined, reloaded};
+pub(super) use status::status;
+pub(super) use waits::waits;
+
+#[cfg(test)]
+pub(super) fn plain() -> Look {
+    Look { color: false, ascii: true, width: 96 }
+}
