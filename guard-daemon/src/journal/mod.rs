@@ -1,1 +1,16 @@
-//! (module journal)
+//! What guard writes down so that it outlives a crash. Here: the undo log, the list of everything
+//! that guard has put on the host, written before it is put there.
+//!
+//! It never removes anything by itself: [`recover`] does, when the next start or
+//! `guardctl cleanup` calls it.
+
+mod lock;
+mod record;
+#[cfg(test)]
+mod tests;
+mod undo;
+mod undo_log;
+
+pub use record::{Family, Undo};
+pub use undo::{UndoError, UndoResult, recover, undo};
+pub use undo_log::{Damage, Entry, LogError, Ticket, UndoLog};

@@ -12,6 +12,6 @@ pub mod qdisc;
 pub mod resolver;
 pub mod sock_diag;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use netlink::NetlinkError;

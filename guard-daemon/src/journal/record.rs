@@ -1,0 +1,212 @@
+//! One line of the undo log: JSON that carries a checksum over itself, so that a torn or damaged
+//! line is told from a good one. No I/O.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Address family of a netfilter chain, written as 4 or 6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "u8", try_from = "u8")]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl From<Family> for u8 {
+    fn from(family: Family) -> Self {
+        match family {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        }
+    }
+}
+
+impl TryFrom<u8> for Family {
+    type Error = String;
+
+    fn try_from(number: u8) -> Result<Self, String> {
+        match number {
+            4 => Ok(Self::V4),
+            6 => Ok(Self::V6),
+            other => Err(format!("address family {other}: must be 4 or 6")),
+        }
+    }
+}
+
+/// What guard is about to put on the host, as much as is needed to remove it again.
+/// Paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// A cgroup directory.
+    CgroupMade {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A netfilter chain and the jump to it.
+    IptablesChain {
+        /// Address family.
+        family: Family,
+        /// Table.
+        table: String,
+        /// Chain.
+        chain: String,
+        /// Built-in chain with the jump.
+        hook: String,
+    },
+    /// A file system mounted on a directory.
+    Mounted {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// An object pinned in a bpffs.
+    PinMade {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A directory.
+    DirMade {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A transient unit of systemd.
+    SystemdUnit {
+        /// Its full name, with `.slice` or `.scope`.
+        name: String,
+    },
+}
+
+impl Undo {
+    /// Whether it is in a file system that survives a reboot; kernel objects do not.
+    pub fn survives_reboot(&self) -> bool {
+        matches!(self, Self::DirMade { .. })
+    }
+}
+
+/// Whether a line opens or closes an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Kind {
+    /// About to be made.
+    Intend,
+    /// Removed again.
+    Done,
+}
+
+/// A line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    /// Number of the entry; a `done` has the number of its `intend`.
+    pub(super) seq: u64,
+    /// The kernel's boot id when it was written.
+    pub(super) boot_id: String,
+    pub(super) kind: Kind,
+    /// Absent in a `done`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) body: Option<Undo>,
+}
+
+/// What stands between a record and its checksum.
+const CHECKSUM_KEY: &str = ",\"crc32\":";
+
+impl Record {
+    /// The line, with its newline.
+    pub(super) fn to_line(&self) -> serde_json::Result<String> {
+        let mut line = serde_json::to_string(self)?;
+        let checksum = crc32(line.as_bytes());
+        line.pop();
+        Ok(format!("{line}{CHECKSUM_KEY}{checksum}}}\n"))
+    }
+
+    /// Reads a line (without newline); an error says what is wrong with it.
+    pub(super) fn from_line(line: &[u8]) -> Result<Self, String> {
+        let text = std::str::from_utf8(line).map_err(|e| e.to_string())?;
+        let (record, checksum) =
+            text.rsplit_once(CHECKSUM_KEY).ok_or("it has no checksum at its end")?;
+        let checksum: u32 = checksum
+            .strip_suffix('}')
+            .and_then(|digits| digits.parse().ok())
+            .ok_or("its checksum is cut off")?;
+        let record = format!("{record}}}");
+        if crc32(record.as_bytes()) != checksum {
+            return Err("its checksum does not match".to_owned());
+        }
+        serde_json::from_str(&record).map_err(|e| e.to_string())
+    }
+}
+
+/// CRC-32 as in zlib and Ethernet, one table look-up per byte.
+fn crc32(bytes: &[u8]) -> u32 {
+    const TABLE: [u32; 256] = crc32_table();
+    !bytes
+        .iter()
+        .fold(!0_u32, |crc, byte| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8))
+}
+
+const fn crc32_table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut index = 0;
+    while index < 256 {
+        let mut value = index as u32;
+        let mut bit = 0;
+        while bit < 8 {
+            value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
+            bit += 1;
+        }
+        table[index] = value;
+        index += 1;
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn checksum_is_the_usual_crc32() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+        assert_eq!(crc32(b""), 0);
+    }
+
+    #[test]
+    fn a_line_reads_as_documented() {
+        let body = Undo::IptablesChain {
+            family: Family::V6,
+            table: "mangle".into(),
+            chain: "GUARD-D0".into(),
+            hook: "OUTPUT".into(),
+        };
+        let record = Record { seq: 7, boot_id: "b".into(), kind: Kind::Intend, body: Some(body) };
+        let line = record.to_line().unwrap();
+        insta::assert_snapshot!(line.trim_end(), @r#"{"seq":7,"boot_id":"b","kind":"intend","body":{"iptables_chain":{"family":6,"table":"mangle","chain":"GUARD-D0","hook":"OUTPUT"}},"crc32":604036295}"#);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert!(value["crc32"].is_u64(), "each line is JSON by itself");
+        assert_eq!(Record::from_line(line.trim_end().as_bytes()), Ok(record));
+    }
+
+    proptest! {
+        #[test]
+        fn any_change_of_a_line_is_found(path in ".*", seq: u64, at: usize, flip in 1..=255_u8) {
+            let body = Some(Undo::DirMade { path: PathBuf::from(path) });
+            let record = Record { seq, boot_id: "boot".into(), kind: Kind::Intend, body };
+            let line = record.to_line().unwrap();
+            prop_assert_eq!(line.matches('\n').count(), 1);
+            let mut bytes = line.trim_end_matches('\n').as_bytes().to_vec();
+            prop_assert_eq!(Record::from_line(&bytes), Ok(record.clone()));
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            prop_assert_ne!(Record::from_line(&bytes), Ok(record));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(Record::from_line(&bytes).is_err());
+        }
+    }
+}
