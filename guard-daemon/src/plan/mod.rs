@@ -7,8 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod diff;
 mod ids;
-pub use ids::Ids;
+mod words;
+
+pub use diff::{PlanDiff, diff};
+pub use ids::{Ids, OTHER};
 
 /// The whole plan.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,25 @@
+//! `[daemon]`: settings that are right but surprising.
+
+use crate::config::read::Node;
+use crate::config::sink::Sink;
+
+pub(super) fn check(root: &Node, sink: &mut Sink) {
+    let Some(daemon) = root.table("daemon") else { return };
+    if let (Some(field), Some(address)) =
+        (daemon.field("metrics_listen"), daemon.listen("metrics_listen"))
+        && !address.ip().to_canonical().is_loopback()
+    {
+        let message = format!("metrics will be readable from the network at {address}");
+        let help = "there is no authentication; use \"127.0.0.1:9729\", or let a firewall decide \
+                    who may read it";
+        sink.warning(&field.span, &field.path, message, "not a loopback address", help);
+    }
+    if let Some(field) = daemon.field("on_exit")
+        && daemon.text("on_exit") == Some("keep")
+    {
+        let message =
+            format!("`{} = \"keep\"` is accepted but not enforced by this version", field.path);
+        let help = "guardd detaches at its end until it has breakers to keep";
+        sink.warning(&field.span, &field.path, message, "no effect yet", help);
+    }
+}

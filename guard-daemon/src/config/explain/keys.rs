@@ -1,0 +1,126 @@
+//! Topics of configuration keys, from the table of keys.
+
+use super::Topic;
+use crate::config::schema::{Absent, Entry, Key, Kind, Match, NAME, Reload, entries};
+
+/// The keys that `asked` may mean: one if it is a whole path or an end that only one key has.
+pub(super) fn find(asked: &str) -> Vec<Topic> {
+    let parts = split(asked);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let all = entries();
+    if let Some(entry) = all.iter().find(|e| full(e, &parts)) {
+        return vec![topic(entry, &[])];
+    }
+    let ends: Vec<&Entry> = all.iter().filter(|e| e.matches(&parts) == Match::End).collect();
+    // The same key in two places ([defaults.breaker] and a bulkhead's own) is one topic.
+    let mut groups: Vec<Vec<&Entry>> = Vec::new();
+    for entry in ends {
+        match groups.iter_mut().find(|g| g.iter().any(|e| std::ptr::eq(e.key, entry.key))) {
+            Some(group) => group.push(entry),
+            None => groups.push(vec![entry]),
+        }
+    }
+    groups.iter().filter_map(|g| g.split_first().map(|(one, rest)| topic(one, rest))).collect()
+}
+
+/// Whether the path is this key, or one entry of it (`bulkheads.research` of `bulkheads`).
+fn full(entry: &Entry, parts: &[&str]) -> bool {
+    if entry.matches(parts) == Match::Full {
+        return true;
+    }
+    matches!(entry.key.kind, Kind::Named { .. })
+        && parts.split_last().is_some_and(|(_, table)| entry.matches(table) == Match::Full)
+}
+
+/// `a."b.c".d[2]` as `a`, `b.c`, `d`; `[a.b]` as `a`, `b`.
+fn split(asked: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let mut part = String::new();
+    let mut quoted = false;
+    for c in asked.trim_start_matches('[').chars() {
+        match c {
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(std::mem::take(&mut part)),
+            _ => part.push(c),
+        }
+    }
+    parts.push(part);
+    let cut = |p: &String| p.split(['[', ']']).next().unwrap_or_default().to_owned();
+    parts.iter().map(cut).collect()
+}
+
+fn topic(entry: &Entry, others: &[&Entry]) -> Topic {
+    let key = entry.key;
+    let mut topic =
+        Topic::new("key", entry.path.clone(), key.doc).fact("type", key.kind.type_words());
+    for other in others {
+        topic = topic.fact("also", other.path.clone());
+    }
+    topic = topic.fact(
+        "default",
+        match key.default {
+            Absent::Value(value) => value,
+            Absent::Words(words) => words,
+            Absent::Required => "none: it must be given",
+        },
+    );
+    let range = key.kind.range_words();
+    if !range.is_empty() {
+        topic = topic.fact("range", range);
+    }
+    topic = topic.fact(
+        "change",
+        match key.reload {
+            Reload::Live => "guardctl reload applies it",
+            Reload::Restart => "needs a restart of guardd",
+        },
+    );
+    if !entry.enforced {
+        topic = topic.fact("status", "accepted and checked, but not enforced by this version");
+    }
+    if !key.children().is_empty() {
+        let names: Vec<&str> = key.children().iter().map(|k| k.name).collect();
+        topic = topic.fact("keys", names.join(", "));
+    }
+    topic.example = example(entry, key);
+    topic
+}
+
+/// The example below its table's header, with a real-looking name for the placeholder.
+fn example(entry: &Entry, key: &Key) -> String {
+    if key.example.is_empty() {
+        return String::new();
+    }
+    let line = format!("{} = {}", key.name, key.example);
+    let table = entry.path.rsplit_once('.').map_or("", |(table, _)| table);
+    let parts: Vec<&str> = table.split('.').collect();
+    match parts.as_slice() {
+        ["recovery", "steps"] => return format!("[[recovery]]\nsteps = [ {{ {line} }} ]"),
+        ["recovery", "steps", step, ..] => {
+            return format!("[[recovery]]\nsteps = [ {{ {step} = {{ {line} }} }} ]");
+        }
+        _ => {}
+    }
+    let header = named(table);
+    if let Some(inner) = header.strip_prefix("recovery.") {
+        return format!("[[recovery]]\n{inner}.{line}");
+    }
+    if header == "recovery" {
+        format!("[[recovery]]\n{line}")
+    } else {
+        format!("[{header}]\n{line}")
+    }
+}
+
+fn named(table: &str) -> String {
+    let mut out: Vec<&str> = Vec::new();
+    for part in table.split('.') {
+        let name = match out.last() {
+            Some(&"services") => "github",
+            Some(&"retry_policies") => "network_error",
+            _ => "research",
+        };
+        out.push(if part == NAME { name } else { part });
+    }
+    out.join(".")
+}

@@ -1,0 +1,72 @@
+//! States of hanging calls, as `guardctl waits` shows them.
+
+use super::Topic;
+
+pub(super) fn all() -> Vec<Topic> {
+    vec![
+        Topic::new(
+            "wait",
+            "connecting",
+            "The agent has sent its SYN and the service has not answered: no connection exists yet.",
+        )
+        .fact("likely", "a firewall or route drops packets, the host is down, or its backlog is full")
+        .fact("not", "a closed port: that is answered at once, with `refused`")
+        .fact("ends as", "`connect_timeout` when the agent or the kernel gives up (about 2 minutes)")
+        .advice(
+            "Look at the path and at the service's host: nothing has reached the program itself. \
+             See whether other bulkheads wait for the same address.",
+        ),
+        Topic::new(
+            "wait",
+            "first_byte",
+            "The connection stands and the request was sent and acknowledged, but no byte of an \
+             answer has come.",
+        )
+        .fact("likely", "the service works on it: reasoning models are mute for minutes")
+        .fact("or", "it is overloaded, waits for a dependency of its own, or hangs")
+        .fact("ends as", "`success` with the first byte; `response_timeout` where a timeout is set")
+        .advice(
+            "For a model, wait: silence is not death. For anything else, compare with the usual \
+             time to first byte in `guardctl status`, and look at the service, not at the network: \
+             its host acknowledges what the agent sends.",
+        ),
+        Topic::new(
+            "wait",
+            "quiet",
+            "An answer has begun, and no byte has come for a while.",
+        )
+        .fact("likely", "a stream that pauses (event streams are silent for hours), or a pooled \
+              connection that waits for its next request")
+        .fact("or", "a stream that stalled in the middle: under TLS the two look the same")
+        .fact("ends as", "whatever the agent makes of it; the call itself counts as answered")
+        .advice(
+            "Ask whether the agent still expects something. If it does, and the service's own \
+             streams send pings more often than this, the stream has stalled: restart the call.",
+        ),
+        Topic::new(
+            "wait",
+            "unacknowledged",
+            "The agent has sent data that the peer's host does not acknowledge; the kernel sends it \
+             again and again. This is the proof of death that silence is not.",
+        )
+        .fact("likely", "the path is gone: the network changed, a NAT forgot the connection, the \
+              host was switched off or suspended")
+        .fact("ends as", "`stale_connection` or `reset` when the kernel gives up (up to 15 minutes \
+              without a TCP_USER_TIMEOUT)")
+        .advice(
+            "Nothing will come on this connection: restart the call, so that the agent connects \
+             anew. If new connects to the same service work, only this path was lost.",
+        ),
+        Topic::new(
+            "wait",
+            "peer_closed",
+            "The peer has closed its side (FIN), and the agent has not closed its own.",
+        )
+        .fact("likely", "an agent that keeps a dead connection in its pool, or does not read")
+        .fact("ends as", "`stale_connection` when the agent uses it again")
+        .advice(
+            "No answer can come any more: restart the call. Many of these on one agent mean a \
+             pool without a check; a shorter idle time in the client helps.",
+        ),
+    ]
+}

@@ -1,0 +1,193 @@
+//! Single values: type first, then text, then range.
+
+use toml::Spanned;
+use toml::de::{DeInteger, DeValue};
+
+use super::{Place, Reader, Value};
+use crate::config::schema::{Key, Kind};
+use crate::config::text::{Problem, duration, endpoint, name, path, shown, signals, size};
+
+impl Reader<'_> {
+    /// Reads a value as the key wants it; `None` after an error was reported.
+    pub(super) fn value(
+        &mut self,
+        key: &'static Key,
+        place: &Place,
+        value: &Spanned<DeValue<'_>>,
+    ) -> Option<Value> {
+        let result = match (&key.kind, value.get_ref()) {
+            (Kind::Table(keys), DeValue::Table(table)) => {
+                return Some(Value::Table(self.table(table, keys, place)));
+            }
+            (Kind::Named { keys, names, max }, DeValue::Table(table)) => {
+                return Some(self.named(key, place, table, keys, (*names, *max)));
+            }
+            (Kind::List(keys), DeValue::Array(array)) => {
+                return Some(self.list(key, place, array, keys));
+            }
+            (Kind::Steps(keys), DeValue::Array(array)) => {
+                return Some(self.steps(place, array, keys));
+            }
+            (Kind::Endpoints, DeValue::Array(array)) => return Some(self.endpoints(place, array)),
+            (Kind::Networks, DeValue::Array(array)) => return Some(self.networks(place, array)),
+            (Kind::Argv, DeValue::Array(array)) => return self.argv(place, array),
+            (kind, DeValue::String(text)) => from_text(kind, text),
+            (kind, DeValue::Integer(integer)) => from_integer(kind, integer),
+            (kind, DeValue::Float(float)) => from_float(kind, float.as_str()),
+            _ => Err(None),
+        };
+        let problem = match result {
+            Ok(value) => return Some(value),
+            Err(problem) => problem.unwrap_or_else(|| wrong_type(key, value.get_ref())),
+        };
+        self.sink.problem(&place.span, &place.path, problem);
+        None
+    }
+}
+
+/// `Err(None)`: the type is wrong.
+type Read = Result<Value, Option<Problem>>;
+
+fn from_text(kind: &Kind, text: &str) -> Read {
+    let checked = |result: Result<(), Problem>| match result {
+        Ok(()) => Ok(Value::Text(text.to_owned())),
+        Err(problem) => Err(Some(problem)),
+    };
+    match kind {
+        Kind::Duration { min, max } => {
+            let value = duration::parse(text).map_err(Some)?;
+            in_range(kind, (min..=max).contains(&&value), text)?;
+            Ok(Value::Duration(value))
+        }
+        Kind::Size { min, max } => {
+            let value = size::parse(text).map_err(Some)?;
+            in_range(kind, (min..=max).contains(&&value), text)?;
+            Ok(Value::Checked)
+        }
+        Kind::Percent { min, max } => {
+            let value = size::parse_percent(text).map_err(Some)?;
+            in_range(kind, (min..=max).contains(&&value), text)?;
+            Ok(Value::Checked)
+        }
+        Kind::Choice(words) => checked(signals::one_of(text, words).map(drop)),
+        Kind::Errno => checked(signals::one_of(text, signals::ERRNOS).map(drop)),
+        Kind::Signal => checked(signals::one_of(text, signals::SIGNALS).map(drop)),
+        // Whether the named thing exists is checked when the whole file has been read.
+        Kind::Name | Kind::BulkheadRef | Kind::ServiceRef => checked(name::check(text)),
+        Kind::RestartTarget => checked(restart_target(text)),
+        Kind::SocketPath => checked(path::check_socket(text)),
+        Kind::CgroupPath => checked(path::check_cgroup(text)),
+        Kind::CgroupRoot if text == "auto" => checked(Ok(())),
+        Kind::CgroupRoot | Kind::AbsolutePath => checked(path::check_absolute(text)),
+        Kind::Listen if text == "off" => Ok(Value::Listen(None)),
+        Kind::Listen => {
+            endpoint::parse_socket_address(text).map(|a| Value::Listen(Some(a))).map_err(Some)
+        }
+        Kind::SocketAddress => checked(endpoint::parse_socket_address(text).and_then(|a| {
+            if a.port() > 0 {
+                return Ok(());
+            }
+            Err(Problem::new("has port 0", "port 0", "a port is 1 to 65535"))
+        })),
+        Kind::Url => checked(url(text)),
+        _ => Err(None),
+    }
+}
+
+fn from_integer(kind: &Kind, integer: &DeInteger<'_>) -> Read {
+    let shown = integer.to_string();
+    match kind {
+        Kind::Integer { min, max } => {
+            let value = u64::from_str_radix(integer.as_str(), integer.radix());
+            let value = value.ok().filter(|v| (min..=max).contains(&v));
+            in_range(kind, value.is_some(), &shown)?;
+            Ok(Value::Checked)
+        }
+        Kind::Number { .. } if integer.radix() == 10 => from_float(kind, integer.as_str()),
+        Kind::Duration { .. } => Err(Some(duration::bare_number(&shown))),
+        Kind::Size { .. } => Err(Some(size::bare_number(&shown))),
+        Kind::Percent { .. } => Err(Some(size::bare_percent(&shown))),
+        _ => Err(None),
+    }
+}
+
+fn from_float(kind: &Kind, text: &str) -> Read {
+    match kind {
+        Kind::Number { min, max } => {
+            // Not-a-number is in no range.
+            let value = text.parse::<f64>().ok().filter(|v| (min..=max).contains(&v));
+            in_range(kind, value.is_some(), text)?;
+            Ok(Value::Checked)
+        }
+        Kind::Duration { .. } => Err(Some(duration::bare_number(text))),
+        Kind::Size { .. } => Err(Some(size::bare_number(text))),
+        Kind::Percent { .. } => Err(Some(size::bare_percent(text))),
+        _ => Err(None),
+    }
+}
+
+fn in_range(kind: &Kind, inside: bool, text: &str) -> Result<(), Option<Problem>> {
+    if inside {
+        return Ok(());
+    }
+    let range = kind.range_words();
+    Err(Some(Problem::new(
+        format!("is {}, out of range", shown(text)),
+        "out of range",
+        format!("allowed: {range}"),
+    )))
+}
+
+fn wrong_type(key: &Key, value: &DeValue<'_>) -> Problem {
+    let help = match key.example {
+        "" => format!("write `[{}]` and its keys below it", key.name),
+        example => format!("for example `{} = {example}`", key.name),
+    };
+    let wanted = key.kind.type_words();
+    let wanted = if wanted.starts_with("one of") || wanted.starts_with('"') {
+        wanted
+    } else {
+        format!("{} {wanted}", if wanted.starts_with(['a', 'e', 'o']) { "an" } else { "a" })
+    };
+    Problem::new(format!("must be {wanted}, not {}", type_name(value)), "wrong type", help)
+}
+
+/// A TOML type with its article.
+pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number with a fraction",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A systemd unit, or a name: whether the bulkhead exists is checked later.
+fn restart_target(text: &str) -> Result<(), Problem> {
+    if is_unit(text) { Ok(()) } else { name::check(text) }
+}
+
+/// Whether it is written like the name of a systemd unit that can be restarted.
+pub(in crate::config) fn is_unit(text: &str) -> bool {
+    let good = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
+    text.rsplit_once('.').is_some_and(|(stem, suffix)| {
+        !stem.is_empty() && matches!(suffix, "service" | "scope" | "target")
+    }) && text.len() <= 255
+        && text.chars().all(good)
+}
+
+fn url(text: &str) -> Result<(), Problem> {
+    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let host = rest.and_then(|r| r.split(['/', '?']).next()).filter(|h| endpoint::parse(h).is_ok());
+    if host.is_some() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        format!("is not a URL: \"{}\"", shown(text)),
+        "not a URL",
+        "write \"http://host:port/path\"",
+    ))
+}

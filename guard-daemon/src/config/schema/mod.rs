@@ -1,0 +1,176 @@
+//! The one table of all configuration keys: the reader takes allowed keys, types, ranges and
+//! defaults from it, `guardctl explain` its words, so that they cannot disagree. It never reads a
+//! file and holds no value of an installation.
+
+use std::time::Duration;
+
+mod breaker;
+mod bulkheads;
+mod daemon;
+mod find;
+mod kind;
+mod recovery;
+mod services;
+
+pub(crate) use find::Match;
+pub use find::{Entry, entries};
+pub use kind::Kind;
+pub(crate) use kind::quoted;
+
+use bulkheads::BULKHEAD;
+use daemon::DAEMON;
+use recovery::{RECOVERY, RETRY_POLICY};
+use services::SERVICE;
+
+/// Placeholder of a user-given name in a key path.
+pub const NAME: &str = "NAME";
+/// Most services that one configuration may have.
+pub const MAX_SERVICES: usize = 4096;
+/// Most bulkheads that one configuration may have.
+pub const MAX_BULKHEADS: usize = 4096;
+/// Most recovery rules or retry policies that one configuration may have.
+pub const MAX_RULES: usize = 4096;
+
+const YEAR: Duration = Duration::from_hours(365 * 24);
+
+/// One key of the configuration.
+#[derive(Debug)]
+pub struct Key {
+    /// Last component of its path.
+    pub name: &'static str,
+    /// Type and range.
+    pub kind: Kind,
+    /// What holds when it is absent.
+    pub default: Absent,
+    /// What a changed value needs to take effect.
+    pub reload: Reload,
+    /// Whether this version acts on it; if not, it is checked and a warning says so.
+    pub enforced: bool,
+    /// One paragraph on what it means.
+    pub doc: &'static str,
+    /// A value as written in TOML; empty for tables that are explained by their keys.
+    pub example: &'static str,
+}
+
+/// What holds when a key is absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// This value, as written in TOML.
+    Value(&'static str),
+    /// No value; the words say what that means.
+    Words(&'static str),
+    /// It must be given.
+    Required,
+}
+
+/// What a changed value needs to take effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reload {
+    /// `guardctl reload` applies it.
+    Live,
+    /// guardd has to be started again.
+    Restart,
+}
+
+/// Whose names the entries of a `[x.NAME]` table are, and what names are allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Services; `other` is built in and cannot be defined.
+    Service,
+    /// Bulkheads.
+    Bulkhead,
+    /// Services defined elsewhere in the file, or `other`.
+    ServiceRef,
+    /// Retry policies.
+    Policy,
+}
+
+impl Key {
+    /// A key that a reload applies and that this version enforces.
+    const fn new(name: &'static str, kind: Kind, default: Absent, doc: &'static str) -> Self {
+        Self { name, kind, default, reload: Reload::Live, enforced: true, doc, example: "" }
+    }
+
+    const fn example(mut self, example: &'static str) -> Self {
+        self.example = example;
+        self
+    }
+
+    const fn restart(mut self) -> Self {
+        self.reload = Reload::Restart;
+        self
+    }
+
+    /// Checked, but without effect in this version.
+    const fn inert(mut self) -> Self {
+        self.enforced = false;
+        self
+    }
+
+    /// Keys below it; empty unless it is a table.
+    pub fn children(&self) -> &'static [Self] {
+        match self.kind {
+            Kind::Table(keys) | Kind::List(keys) | Kind::Steps(keys) | Kind::Named { keys, .. } => {
+                keys
+            }
+            _ => &[],
+        }
+    }
+}
+
+/// The document.
+pub static ROOT: &[Key] = &[
+    Key::new(
+        "daemon",
+        Kind::Table(DAEMON),
+        Absent::Words("every key has a default"),
+        "The daemon itself: where it keeps its state, who may talk to it, what it must never touch.",
+    ),
+    Key::new(
+        "services",
+        Kind::Named { keys: SERVICE, names: Names::Service, max: MAX_SERVICES },
+        Absent::Words("none: every destination belongs to the built-in service `other`"),
+        "The peers that agents call, each a named set of endpoints. A destination belongs to the \
+         service with the longest matching prefix; an endpoint with a port goes before one without. \
+         What no endpoint matches is the built-in service `other`.",
+    ),
+    Key::new(
+        "defaults",
+        Kind::Table(DEFAULTS),
+        Absent::Words("none"),
+        "Settings for every bulkhead or service that does not set its own.",
+    ),
+    Key::new(
+        "bulkheads",
+        Kind::Named { keys: BULKHEAD, names: Names::Bulkhead, max: MAX_BULKHEADS },
+        Absent::Words("none: nothing is guarded"),
+        "The compartments: one cgroup v2 subtree for each agent or class of agents. Only processes \
+         inside them are seen or touched by guard.",
+    ),
+    Key::new(
+        "recovery",
+        Kind::List(RECOVERY),
+        Absent::Words("none"),
+        "Recovery rules: when a detector fires, the steps are tried from mild to severe, and each \
+         is followed by a verification.",
+    )
+    .inert(),
+    Key::new(
+        "retry_policies",
+        Kind::Named { keys: RETRY_POLICY, names: Names::Policy, max: MAX_RULES },
+        Absent::Words("none"),
+        "How often and how fast guard's own actions are tried again, by type of error.",
+    )
+    .inert(),
+];
+
+static DEFAULTS: &[Key] = &[Key::new(
+    "breaker",
+    Kind::Table(breaker::BREAKER),
+    Absent::Words("the defaults of its keys"),
+    "Breaker settings for every (bulkhead, service) that does not set its own.",
+)
+.inert()];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Keys of `[services.NAME]`.
+
+use super::{Absent, Key, Kind};
+
+/// `[services.NAME]`.
+pub(super) static SERVICE: &[Key] = &[
+    Key::new(
+        "endpoints",
+        Kind::Endpoints,
+        Absent::Required,
+        "What the service is made of: \"host:port\", \"host\" (any port), \"1.2.3.4:443\", \
+         \"10.1.0.0/16:8080\", \"10.0.0.0/8\", \"[2001:db8::/32]:443\", \"[::1]\". Host names are \
+         resolved again before their TTL ends; old addresses stay with the service while \
+         connections use them. No endpoint may be listed twice, here or in two services.",
+    )
+    .example("[\"api.github.com:443\", \"10.1.0.0/16:8080\"]"),
+    Key::new(
+        "class",
+        Kind::Choice(&["generic", "llm", "llm_local", "mcp", "tool"]),
+        Absent::Value("\"generic\""),
+        "What kind of peer it is: a preset of timeouts and breaker settings. See `guardctl explain \
+         llm`, and likewise for the other classes. The presets take effect with the breaker and \
+         bulkhead features still to come; until then the class is only shown.",
+    )
+    .example("\"llm\""),
+    Key::new(
+        "protocol",
+        Kind::Choice(&["auto", "tcp", "http", "tls"]),
+        Absent::Value("\"auto\""),
+        "What counts as an answer. \"tcp\": any byte. \"http\": the first byte of an HTTP/1 response. \
+         \"tls\": handshake records are not calls. \"auto\" finds out from the first bytes.",
+    )
+    .example("\"tls\""),
+    Key::new(
+        "fallback",
+        Kind::SocketAddress,
+        Absent::Words("none: calls are refused while the breaker is OPEN"),
+        "Where connect() goes while the breaker of this service is OPEN. The agent still sees the \
+         address that it asked for.",
+    )
+    .example("\"127.0.0.1:9000\"")
+    .inert(),
+];

@@ -1,0 +1,158 @@
+//! Errors of the TOML syntax itself, in words that help. It gives back the text that is worth
+//! reading on, so that the other errors of the file are reported in the same run.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::diagnostic::Severity;
+use super::sink::Sink;
+use super::source::Source;
+use super::text::shown;
+
+const DUPLICATE: &str = "duplicate key";
+
+/// Reports the syntax errors of `text` and gives back what to read: the text; or, where errors
+/// stay within their lines, the text with those lines blanked.
+pub(super) fn check<'t>(text: &'t str, sink: &mut Sink) -> Cow<'t, str> {
+    let (_, mut errors) = DeTable::parse_recoverable(text);
+    if errors.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    errors.sort_by_key(|e| e.span().map(|s| s.start));
+    let source = std::sync::Arc::clone(sink.source());
+    let mut broken_lines: Vec<usize> = Vec::new();
+    for error in &errors {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        if error.message() == DUPLICATE {
+            duplicate(&source, &span, sink);
+            continue;
+        }
+        let line = source.line_index(source.clip(&span).start);
+        // What follows an error on the same line is mostly its consequence.
+        if broken_lines.last() != Some(&line) {
+            broken_lines.push(line);
+            let message = format!("not valid TOML: {}", plainly(error.message()));
+            sink.error(&span, "", message, "here", hint(&source, line, error.message()));
+        }
+    }
+    let Some(first) = broken_lines.first() else {
+        return Cow::Borrowed(text);
+    };
+    if let Some(repaired) = blank(text, &source, &broken_lines) {
+        sink.set_incomplete();
+        return Cow::Owned(repaired);
+    }
+    sink.set_broken(source.line_range(*first).start);
+    Cow::Borrowed(text)
+}
+
+/// The parser's words, where they would mislead.
+fn plainly(message: &str) -> &str {
+    match message {
+        "string values must be quoted, expected literal string" => "this value needs quotes",
+        other => other,
+    }
+}
+
+/// The text without the broken lines, at the same offsets, if it makes sense so.
+fn blank(text: &str, source: &Source, lines: &[usize]) -> Option<String> {
+    let mut bytes = text.as_bytes().to_vec();
+    for line in lines {
+        let range = source.line_range(*line);
+        let content = text.get(range.clone())?;
+        // Without its header, a table's keys would be taken for those of the table before.
+        if content.trim_start().starts_with('[') {
+            return None;
+        }
+        bytes.get_mut(range)?.fill(b' ');
+    }
+    let repaired = String::from_utf8(bytes).ok()?;
+    let (_, errors) = DeTable::parse_recoverable(&repaired);
+    errors.iter().all(|e| e.message() == DUPLICATE).then_some(repaired)
+}
+
+fn hint(source: &Source, line: usize, message: &str) -> String {
+    let text = source.text.get(source.line_range(line)).unwrap_or_default();
+    let value = text.split_once('=').map(|(_, v)| v.split('#').next().unwrap_or_default().trim());
+    let Some(value) = value.filter(|_| !text.trim_start().starts_with('[')) else {
+        return "a line is `key = value`, `[table]` or `# comment`".into();
+    };
+    let bare = value.starts_with(|c: char| c.is_alphanumeric() || c == '/' || c == '.');
+    if bare && !value.contains(['"', '\'']) {
+        return format!(
+            "put quotes around words, durations, sizes and paths: \"{}\"",
+            shown(value)
+        );
+    }
+    if value.is_empty() {
+        return "the value is missing".into();
+    }
+    if message.contains("string") {
+        return "a text starts and ends with `\"`, on one line".into();
+    }
+    String::new()
+}
+
+fn duplicate(source: &Source, span: &Range<usize>, sink: &mut Sink) {
+    let line = source.line_index(span.start);
+    let text = source.text.get(source.line_range(line)).unwrap_or_default().trim();
+    let word = source.text.get(source.clip(span)).unwrap_or_default();
+    let header = header(text);
+    let message = match header {
+        Some(header) => format!("table `[{}]` is defined twice", shown(header)),
+        None => format!("key `{}` is set twice in the same table", shown(word)),
+    };
+    let key = header.unwrap_or(word);
+    let help = match header {
+        Some(_) => "put all keys of the table below one header",
+        None => "remove one of the two",
+    };
+    let mut found =
+        sink.make(Severity::Error, span, &shown(key), message).label("again").help(help);
+    if let Some(first) = first_place(source, span, line, header) {
+        found = found.related(&first, "first here");
+    }
+    sink.push(found);
+}
+
+/// `a.b` of `[a.b]` or `[[a.b]]`.
+fn header(line: &str) -> Option<&str> {
+    let inside = line.strip_prefix('[')?.trim_start_matches('[');
+    Some(inside.split(']').next()?.trim())
+}
+
+/// Where the thing was defined before: the parser does not tell, so the lines above are searched.
+fn first_place(
+    source: &Source,
+    span: &Range<usize>,
+    line: usize,
+    wanted: Option<&str>,
+) -> Option<Range<usize>> {
+    let word = source.text.get(span.clone())?;
+    let here = source.line_range(line);
+    if wanted.is_none() {
+        let before = source.text.get(here.start..span.start)?;
+        if let Some(at) = before.rfind(word) {
+            return Some(here.start + at..here.start + at + word.len());
+        }
+    }
+    for index in (0..line).rev() {
+        let range = source.line_range(index);
+        let text = source.text.get(range.clone())?;
+        let trimmed = text.trim_start();
+        let start = range.start + (text.len() - trimmed.len());
+        let found = match (wanted, header(trimmed)) {
+            (Some(wanted), Some(there)) => there == wanted,
+            (None, Some(_)) => return None,
+            _ => trimmed
+                .strip_prefix(word)
+                .is_some_and(|rest| rest.starts_with([' ', '\t', '=', '.'])),
+        };
+        if found {
+            return Some(start..start + trimmed.trim_end().len());
+        }
+    }
+    None
+}

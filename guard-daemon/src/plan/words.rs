@@ -1,0 +1,36 @@
+//! The words for the plan's choices, as the configuration, the status and the metrics use them.
+
+use super::{Mode, OnExit, Protocol, ServiceClass};
+
+macro_rules! words {
+    ($kind:ty: $($variant:ident = $word:literal),+) => {
+        impl $kind {
+            /// Every choice.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Its word.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
+
+            /// The choice with this word.
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|c| c.name() == name)
+            }
+        }
+
+        impl std::fmt::Display for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+words!(Mode: Enforce = "enforce", Monitor = "monitor");
+words!(OnExit: Detach = "detach", Keep = "keep");
+words!(ServiceClass: Generic = "generic", Llm = "llm", LlmLocal = "llm_local", Mcp = "mcp",
+    Tool = "tool");
+words!(Protocol: Auto = "auto", Tcp = "tcp", Http = "http", Tls = "tls");
