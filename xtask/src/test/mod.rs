@@ -1,0 +1,96 @@
+//! `cargo xtask test`: everything that must be well before a change is merged, with one table
+//! at the end. It never hides that something was left out.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::stage::{Stage, report};
+use crate::{cargo, lint, setup};
+
+mod output;
+mod parse;
+
+/// Options of `test`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Leave out the native tests, which load programs into the kernel and need root.
+    #[arg(long)]
+    no_root: bool,
+    /// Leave out format, lints and documentation.
+    #[arg(long)]
+    no_lint: bool,
+    /// Passed on to every test executable: names to filter by, libtest's options.
+    #[arg(last = true)]
+    filter: Vec<String>,
+}
+
+/// Runs all stages and prints the table; `Ok(false)` if anything failed or no test ran.
+pub(crate) fn run(options: &Options) -> Result<bool> {
+    let root = nix::unistd::geteuid().is_root();
+    ensure!(
+        root || options.no_root,
+        "the native tests load programs into the kernel and need root: run as root, or leave them \
+         out with `cargo xtask test --no-root`"
+    );
+    setup::ensure()?;
+    let mut stages = Vec::new();
+    if options.no_lint {
+        stages.push(Stage { tests: false, ..Stage::left_out("lint", "--no-lint") });
+    } else {
+        stages.push(lint::run());
+    }
+    stages.push(unit(options)?);
+    stages.push(native(options)?);
+    let (text, well) = report(&stages);
+    println!("{text}");
+    Ok(well)
+}
+
+/// Everything that runs without the kernel's help.
+fn unit(options: &Options) -> Result<Stage> {
+    let mut command = cargo::cargo(&["test", "--workspace", "--no-fail-fast"])?;
+    command.args(["--exclude", "guard-ebpf", "--exclude", "guard-tests"]);
+    command.args(["--", "--show-output"]).args(&options.filter);
+    stage("unit", &mut command)
+}
+
+/// The test-bed's own tests and the native suite, one at a time: they measure.
+fn native(options: &Options) -> Result<Stage> {
+    let binaries = cargo::target_dir()?.join("debug");
+    let mut build = cargo::cargo(&["build", "-p", "guard-daemon", "-p", "guard-tests", "--bins"])?;
+    let start = Instant::now();
+    if !cargo::succeeds(&mut build)? {
+        let failures = vec!["the build of the binaries".to_owned()];
+        return Ok(Stage { failures, ..Stage::new("native", true) });
+    }
+    let built_seconds = start.elapsed().as_secs_f64();
+    let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--no-fail-fast"])?;
+    if options.no_root {
+        // The test-bed's own tests leave out by themselves what needs root.
+        command.args(["--lib", "--test", "testbed"]);
+    }
+    command.args(["--", "--nocapture", "--test-threads=1"]).args(&options.filter);
+    command.env("GUARD_BIN_DIR", binaries);
+    let mut stage = stage("native", &mut command)?;
+    stage.seconds += built_seconds;
+    if options.no_root {
+        stage.skipped.push("native suite: it needs root (--no-root)".to_owned());
+    }
+    Ok(stage)
+}
+
+/// Runs a test command, shows its output as it comes, and counts.
+fn stage(name: &str, command: &mut Command) -> Result<Stage> {
+    let start = Instant::now();
+    cargo::show(command);
+    let (lines, success) = output::run(command)?;
+    let mut stage = Stage { name: name.to_owned(), tests: true, ..parse::parse(&lines) };
+    if !success && stage.failed() == 0 {
+        // It did not build, or a test executable died: cargo has said so above.
+        stage.failures.push("the command as a whole: see its output".to_owned());
+    }
+    stage.seconds = start.elapsed().as_secs_f64();
+    Ok(stage)
+}
