@@ -51,6 +51,13 @@ impl Resolved {
         self.names.entry(name.to_owned()).or_default().problem = Some(why);
     }
 
+    /// Notes that a name resolves again, to the addresses it had.
+    pub(crate) fn recovered(&mut self, name: &str) {
+        if let Some(addresses) = self.names.get_mut(name) {
+            addresses.problem = None;
+        }
+    }
+
     /// Names that do not resolve, and why.
     pub(crate) fn problems(&self) -> impl Iterator<Item = (&str, &str)> {
         self.names.iter().filter_map(|(name, a)| Some((name.as_str(), a.problem.as_deref()?)))

@@ -1,6 +1,6 @@
 //! The daemon's state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +27,8 @@ pub struct Guard {
     pub(crate) events: Arc<EventStore>,
     pub(crate) engines: Engines,
     pub(crate) state: Mutex<State>,
+    /// Host names to resolve; the resolver follows it.
+    pub(crate) names: tokio::sync::watch::Sender<BTreeSet<String>>,
     /// Scrapes of `/metrics`.
     pub(crate) scrapes: AtomicU64,
     /// When the last one was, ns after `started`; 0 = never.

@@ -62,3 +62,14 @@ fn decode(bytes: &[u8]) -> Option<Event> {
         unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) }
     })
 }
+
+/// Socket storage as socket diagnostics hand it out; `None` if the size is wrong.
+#[allow(unsafe_code, reason = "bytes become an ABI type")]
+pub fn decode_socket(bytes: &[u8]) -> Option<guard_common::abi::socket::SocketState> {
+    // The kernel rounds values up to 8 bytes.
+    (bytes.len() >= size_of::<guard_common::abi::socket::SocketState>()).then(|| {
+        // SAFETY: long enough, every bit pattern is a valid SocketState, and read_unaligned asks
+        // for no alignment.
+        unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast()) }
+    })
+}

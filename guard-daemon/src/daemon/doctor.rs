@@ -1,0 +1,258 @@
+//! `doctor`: what works on this host, what does not, why, and the cure. Looks only; the probe of
+//! the delay engine makes and removes one netfilter chain.
+
+use std::time::Duration;
+
+use super::state::Guard;
+use crate::cgroup::{Hierarchy, systemd};
+use crate::control::api::{Check, CheckResult, Doctor};
+use crate::fault::Engines;
+use crate::kernel::{self, Kernel, LoadOptions};
+use crate::net::qdisc;
+
+/// Without a scrape for this long somebody's dashboard is empty.
+const SCRAPE_SILENCE: Duration = Duration::from_mins(10);
+
+fn ok(name: &str, found: impl Into<String>) -> Check {
+    Check {
+        name: name.to_owned(),
+        result: CheckResult::Ok,
+        found: found.into(),
+        why: String::new(),
+        cure: String::new(),
+    }
+}
+
+fn problem(
+    result: CheckResult,
+    name: &str,
+    found: impl Into<String>,
+    why: impl Into<String>,
+    cure: impl Into<String>,
+) -> Check {
+    Check {
+        name: name.to_owned(),
+        result,
+        found: found.into(),
+        why: why.into(),
+        cure: cure.into(),
+    }
+}
+
+/// What can be checked without a guardd.
+pub fn offline() -> Vec<Check> {
+    let mut checks = features();
+    if checks.iter().all(|check| check.result == CheckResult::Ok) {
+        checks.push(programs());
+    }
+    checks.push(hierarchy());
+    checks.push(delay(&Engines::probe()));
+    checks.push(tls());
+    checks
+}
+
+fn features() -> Vec<Check> {
+    let check = |feature: kernel::Feature| match feature.problem {
+        None => ok(feature.name, feature.found),
+        Some((why, cure)) => problem(CheckResult::Failure, feature.name, feature.found, why, cure),
+    };
+    kernel::check_features().into_iter().map(check).collect()
+}
+
+/// Loads the programs and drops them again: only the verifier itself can tell.
+fn programs() -> Check {
+    match Kernel::load(LoadOptions { pairs: 1, endpoints: 1 }) {
+        Ok(kernel) => {
+            let count = kernel.verified_instructions().len();
+            ok("programs", format!("{count} kernel programs pass this kernel's verifier"))
+        }
+        Err(error) => problem(
+            CheckResult::Failure,
+            "programs",
+            error.to_string(),
+            "without its programs guard can do nothing",
+            "report this with the kernel's version",
+        ),
+    }
+}
+
+fn hierarchy() -> Check {
+    match Hierarchy::discover() {
+        Ok(found) if found.problems().is_empty() => {
+            let kind = if found.is_hybrid() { "hybrid" } else { "pure" };
+            let place = if systemd::is_pid_1(std::path::Path::new("/")) {
+                format!("bulkheads go into {} of systemd", systemd::UNIT)
+            } else {
+                "no systemd: bulkheads go below the mount".to_owned()
+            };
+            let at = found.mount_point().display();
+            ok("cgroup", format!("cgroup2 ({kind}) at {at}; {place}"))
+        }
+        Ok(found) => problem(
+            CheckResult::Warning,
+            "cgroup",
+            found.problems().join("; "),
+            "bulkheads may not be where you expect them",
+            "see docs/guide/cgroups.md",
+        ),
+        Err(error) => problem(
+            CheckResult::Failure,
+            "cgroup",
+            error.to_string(),
+            "a bulkhead is a cgroup of version 2",
+            "mount cgroup2, or boot with systemd.unified_cgroup_hierarchy=1",
+        ),
+    }
+}
+
+fn delay(engines: &Engines) -> Check {
+    let devices = qdisc::devices().map_or_else(
+        |error| format!("qdiscs cannot be read: {error}"),
+        |devices| {
+            let with_fq: Vec<_> =
+                devices.iter().filter(|d| d.has_fq()).map(|d| d.name.as_str()).collect();
+            if with_fq.is_empty() {
+                "EDT not possible: no device has fq".to_owned()
+            } else {
+                format!("EDT for destinations behind {}", with_fq.join(", "))
+            }
+        },
+    );
+    match engines.nfqueue() {
+        Ok(()) => ok("delay", format!("NFQUEUE; {devices}")),
+        Err(why) => problem(
+            CheckResult::Warning,
+            "delay",
+            format!("NFQUEUE does not work; {devices}"),
+            format!("latency faults are refused where EDT is not possible: {why}"),
+            "apt install iptables; or tc qdisc replace dev DEVICE root fq",
+        ),
+    }
+}
+
+fn tls() -> Check {
+    ok(
+        "tls",
+        "contents are not read by this version: calls over TLS are timed by their bytes, and \
+         handshakes are told from calls",
+    )
+}
+
+impl Guard {
+    /// All checks. Blocking.
+    pub(crate) fn doctor_now(&self) -> Doctor {
+        let mut checks = features();
+        checks.push(hierarchy());
+        checks.push(delay(&self.engines));
+        checks.push(tls());
+        checks.extend(self.bulkhead_checks());
+        checks.push(self.names_check());
+        checks.push(self.scrape_check());
+        checks.push(self.events_check());
+        checks.sort_by_key(|check| check.result);
+        Doctor { schema: "guard.doctor/1".to_owned(), checks }
+    }
+
+    fn bulkhead_checks(&self) -> Vec<Check> {
+        let state = self.lock();
+        let mut checks = Vec::new();
+        let mut good = 0;
+        for (name, live) in &state.bulkheads {
+            let text = live.state_text();
+            if text == "attached" {
+                good += 1;
+            } else {
+                checks.push(problem(
+                    CheckResult::Failure,
+                    "bulkheads",
+                    format!("{name} is {text}"),
+                    "its processes are not guarded",
+                    "guardctl reload",
+                ));
+            }
+            for (pid, command) in live.cgroup.shared_infrastructure().unwrap_or_default() {
+                checks.push(problem(
+                    CheckResult::Warning,
+                    "bulkheads",
+                    format!("{name} holds process {pid} ({command})"),
+                    "faults and limits of this bulkhead hit everything that it serves",
+                    format!("move the agents alone into it: guardctl exec {name} -- CMD"),
+                ));
+            }
+            let namespaces = live.cgroup.network_namespaces().unwrap_or_default();
+            for foreign in namespaces.iter().filter(|namespace| !namespace.own) {
+                checks.push(problem(
+                    CheckResult::Warning,
+                    "bulkheads",
+                    format!("{name} has processes in another network namespace (pid {})", foreign.pid),
+                    "latency faults are refused for it; everything else works",
+                    "none needed, unless you want to inject latency",
+                ));
+            }
+        }
+        checks.push(ok("bulkheads", format!("{good} of {} attached", state.bulkheads.len())));
+        checks
+    }
+
+    fn names_check(&self) -> Check {
+        let state = self.lock();
+        let problems: Vec<_> =
+            state.resolved.problems().map(|(name, why)| format!("{name}: {why}")).collect();
+        if problems.is_empty() {
+            return ok("names", "every host name of the services resolves");
+        }
+        problem(
+            CheckResult::Warning,
+            "names",
+            problems.join("; "),
+            "calls to these names count for the service \"other\"",
+            "check the names, and the resolver of this host",
+        )
+    }
+
+    fn scrape_check(&self) -> Check {
+        let Some(address) = self.lock().metrics_address else {
+            return ok("metrics", "off (daemon.metrics_listen)");
+        };
+        match self.since_scrape() {
+            Some(since) if since < SCRAPE_SILENCE => {
+                ok("metrics", format!("{address}, scraped {}s ago", since.as_secs()))
+            }
+            None if self.started.elapsed() < SCRAPE_SILENCE => {
+                ok("metrics", format!("{address}, not scraped yet"))
+            }
+            since => problem(
+                CheckResult::Warning,
+                "metrics",
+                since.map_or_else(
+                    || format!("{address} serves, but nobody has ever scraped it"),
+                    |since| {
+                        format!("{address} serves, but nobody has scraped it for {}s", since.as_secs())
+                    },
+                ),
+                "dashboards and alerts are blind",
+                format!("add {address} to the scrape configuration"),
+            ),
+        }
+    }
+
+    fn events_check(&self) -> Check {
+        match self.lock().kernel.hook_stats() {
+            Ok(hooks) if hooks.events_lost == 0 => ok("events", "none lost"),
+            Ok(hooks) => problem(
+                CheckResult::Warning,
+                "events",
+                format!("{} kernel events were lost", hooks.events_lost),
+                "the log has gaps; counters and metrics have none",
+                "none needed; guardd was too busy to read them",
+            ),
+            Err(error) => problem(
+                CheckResult::Failure,
+                "events",
+                error.to_string(),
+                "guardd cannot read its own maps",
+                "restart guardd",
+            ),
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! guardd's life: start in one order, stop in the reverse. Whatever fails on the way up is taken
+//! down again before the error is reported.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Instant;
+
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::endpoints::{Resolved, names};
+use super::error::DaemonError;
+use super::handler::Control;
+use super::state::{Guard, State};
+use super::threads::Threads;
+use crate::cgroup::{Hierarchy, Root};
+use crate::config::{self, Loaded};
+use crate::control::{self, AccessRule};
+use crate::fault::{Engines, FaultManager};
+use crate::journal::{self, Undo, UndoLog, UndoResult};
+use crate::kernel::{self, EventReader, Kernel, LoadOptions};
+use crate::net::resolver::{Resolver, Tracker, Update};
+use crate::observe::{EventStore, SharedIds};
+use crate::plan::{Ids, Plan};
+use crate::telemetry::{http, notify};
+
+/// Pairs that may have counters without a restart: room for reloads.
+const MIN_PAIRS: u32 = 65_536;
+/// Endpoints, resolved addresses included, that fit without a restart.
+const MIN_ENDPOINTS: u32 = 65_536;
+
+/// Runs guardd until SIGTERM or SIGINT.
+pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
+    let loaded = config::load(&config_path).map_err(DaemonError::Config)?;
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    check_host()?;
+    // Signals first: one that comes during the start stops cleanly after it.
+    let mut stop = signals(SignalKind::terminate())?;
+    let mut interrupt = signals(SignalKind::interrupt())?;
+    let mut hangup = signals(SignalKind::hangup())?;
+
+    let (undo, _) = open_state(&loaded.plan)?;
+    let control_socket = loaded.plan.daemon.control_socket.clone();
+    let listener = control::bind(&control_socket)?;
+    let metrics = bind_metrics(&loaded.plan).await?;
+    let address = metrics.as_ref().and_then(|m| m.local_addr().ok());
+    let started = tokio::task::block_in_place(|| start(config_path, loaded, undo, address));
+    let (guard, events) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            unlink(&control_socket);
+            return Err(error);
+        }
+    };
+    let threads = Threads::start(&guard, events)?;
+    let (stopping, stopped) = watch::channel(false);
+    let servers = serve(&guard, listener, metrics, &stopped);
+    let resolving = tokio::spawn(resolve(Arc::clone(&guard), stopped.clone()));
+    announce(&guard);
+    loop {
+        tokio::select! {
+            _ = stop.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => {
+                notify::reloading();
+                let guard = Arc::clone(&guard);
+                let reload = tokio::task::spawn_blocking(move || {
+                    // The error is logged and shown by status.
+                    drop(guard.reload(false));
+                    announce(&guard);
+                });
+                if let Err(error) = reload.await {
+                    tracing::error!(%error, "reload panicked");
+                }
+            }
+        }
+    }
+    tracing::info!("stopping");
+    notify::stopping("taking guard off the host");
+    // The receivers may be gone already; that is as good.
+    drop(stopping.send(true));
+    resolving.abort();
+    for server in servers {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "a server panicked");
+        }
+    }
+    threads.stop();
+    tokio::task::block_in_place(|| shut_down(&guard, &control_socket));
+    Ok(())
+}
+
+fn signals(kind: SignalKind) -> Result<tokio::signal::unix::Signal, DaemonError> {
+    signal(kind).map_err(|source| DaemonError::System { what: "listening to signals", source })
+}
+
+fn check_host() -> Result<(), DaemonError> {
+    let problems: Vec<_> =
+        kernel::check_features().into_iter().filter_map(|feature| feature.problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unable(problems)) }
+}
+
+/// Opens the undo log and undoes what an earlier life left. Returns what could not be undone.
+pub(super) fn open_state(plan: &Plan) -> Result<(UndoLog, Vec<String>), DaemonError> {
+    let path = &plan.daemon.state_dir;
+    let (mut undo, leftovers) = UndoLog::open(path)
+        .map_err(|source| DaemonError::State { path: path.clone(), source: Box::new(source) })?;
+    for damage in undo.damage() {
+        tracing::error!(?damage, "a line of the undo log cannot be read");
+    }
+    let mut left = Vec::new();
+    for (entry, result) in journal::recover(&mut undo, leftovers) {
+        match result {
+            Ok(UndoResult::Removed) => {
+                tracing::warn!(what = ?entry.what, "removed: left by an earlier guardd");
+            }
+            Ok(UndoResult::Gone) => {}
+            Ok(UndoResult::LeftOver(why)) => left.push(format!("{:?}: {why}", entry.what)),
+            Err(error) => left.push(format!("{:?}: {error}", entry.what)),
+        }
+    }
+    for problem in &left {
+        tracing::warn!(problem, "left by an earlier guardd, and it stays");
+    }
+    Ok((undo, left))
+}
+
+async fn bind_metrics(plan: &Plan) -> Result<Option<TcpListener>, DaemonError> {
+    let Some(address) = plan.daemon.metrics_listen else { return Ok(None) };
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(source) => {
+            unlink(&plan.daemon.control_socket);
+            Err(DaemonError::Metrics { address, source })
+        }
+    }
+}
+
+fn unlink(socket: &Path) {
+    if let Err(error) = control::unlink(socket) {
+        tracing::warn!(socket = %socket.display(), %error, "the control socket stays");
+    }
+}
+
+/// Sets everything up on the host; after an error nothing is left.
+fn start(
+    config_path: PathBuf,
+    loaded: Loaded,
+    mut undo: UndoLog,
+    metrics_address: Option<SocketAddr>,
+) -> Result<(Arc<Guard>, EventReader), DaemonError> {
+    let plan = loaded.plan;
+    let pairs = plan.bulkheads.len() * (plan.services.len() + 1);
+    let endpoints: usize = plan.services.iter().map(|service| service.endpoints.len()).sum();
+    let mut kernel = Kernel::load(LoadOptions {
+        pairs: MIN_PAIRS.max(pairs as u32),
+        endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
+    })?;
+    if !kernel.knows_errors() {
+        tracing::warn!("the kernel's types do not tell where errors are: outcomes of failed connects are judged by packets alone");
+    }
+    let missing = |name| kernel::KernelError::Missing { what: "map", name };
+    let lease = kernel.take_lease().ok_or(missing("LEASE"))?;
+    let events = kernel.take_events().ok_or(missing("EVENTS"))?;
+    let hierarchy = Hierarchy::discover()?;
+    for problem in hierarchy.problems() {
+        tracing::warn!("{problem}");
+    }
+    let mut root_ticket = None;
+    let root = Root::open(&hierarchy, &plan.daemon.cgroup_root, &mut |unit| {
+        let entry = Undo::SystemdUnit { name: unit.to_owned() };
+        root_ticket = Some(undo.intend(entry).map_err(|e| e.to_string())?);
+        Ok(())
+    })?;
+    for warning in root.warnings() {
+        tracing::warn!("{warning}");
+    }
+    let runtime = plan.daemon.control_socket.parent().unwrap_or(Path::new("/run/guard"));
+    let ids: SharedIds = Arc::new(RwLock::new(Ids::default()));
+    let state = State {
+        config_loaded: Instant::now(),
+        reload_ok: true,
+        lease,
+        undo,
+        hierarchy,
+        root,
+        root_ticket,
+        bulkheads: BTreeMap::new(),
+        left_cgroups: Vec::new(),
+        resolved: Resolved::default(),
+        faults: FaultManager::new(runtime.join("gates")),
+        metrics_address,
+        kernel,
+        plan,
+    };
+    let guard = Arc::new(Guard {
+        config_path,
+        started: Instant::now(),
+        ids,
+        events: Arc::new(EventStore::default()),
+        engines: Engines::probe(),
+        names: watch::Sender::new(names(&state.plan)),
+        state: Mutex::new(state),
+        scrapes: AtomicU64::new(0),
+        last_scrape_ns: AtomicU64::new(0),
+        peers_refused: AtomicU64::new(0),
+    });
+    let set_up = guard.set_up();
+    if let Err(error) = set_up {
+        take_down(&guard);
+        return Err(error);
+    }
+    Ok((guard, events))
+}
+
+impl Guard {
+    /// Policy first, then bulkheads: a program that is attached knows its services at once.
+    fn set_up(&self) -> Result<(), DaemonError> {
+        let mut state = self.lock();
+        state.write_endpoints(&self.ids)?;
+        for bulkhead in state.plan.bulkheads.clone() {
+            state.add_bulkhead(&bulkhead, &self.ids)?;
+        }
+        Ok(())
+    }
+}
+
+fn serve(
+    guard: &Arc<Guard>,
+    listener: UnixListener,
+    metrics: Option<TcpListener>,
+    stopped: &watch::Receiver<bool>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let until_stopped = |mut stopped: watch::Receiver<bool>| async move {
+        // An error means that the sender is gone: stopped all the same.
+        drop(stopped.wait_for(|stop| *stop).await);
+    };
+    let handler = Arc::new(Control(Arc::clone(guard)));
+    let mut servers = vec![tokio::spawn(control::serve(
+        listener,
+        handler,
+        AccessRule::detect(),
+        until_stopped(stopped.clone()),
+    ))];
+    if let Some(metrics) = metrics {
+        let source = Arc::clone(guard);
+        let stopped = stopped.clone();
+        servers.push(tokio::spawn(async move {
+            if let Err(error) = http::serve(metrics, source, until_stopped(stopped)).await {
+                tracing::error!(%error, "/metrics is not served any more");
+            }
+        }));
+    }
+    servers
+}
+
+fn announce(guard: &Guard) {
+    let state = guard.lock();
+    let text = format!(
+        "{} bulkheads, {} services, {} faults",
+        state.bulkheads.len(),
+        state.plan.services.len(),
+        state.faults.ids(None).len()
+    );
+    tracing::info!(
+        mode = super::status::mode_name(state.plan.daemon.mode),
+        cgroup_root = %state.root.path().display(),
+        delay_engine = guard.delay_engine(),
+        "ready: {text}"
+    );
+    drop(state);
+    notify::ready(&text);
+}
+
+/// Keeps host names resolved until the stop.
+async fn resolve(guard: Arc<Guard>, mut stopped: watch::Receiver<bool>) {
+    let mut wanted = guard.names.subscribe();
+    let first = wanted.borrow_and_update().clone();
+    let (mut tracker, mut updates) = Tracker::start(Arc::new(Resolver::system()), first);
+    loop {
+        tokio::select! {
+            _ = stopped.changed() => return,
+            changed = wanted.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                let names = wanted.borrow_and_update().clone();
+                tracker.set_names(names);
+            }
+            update = updates.recv() => {
+                let Some(update) = update else { return };
+                let guard = Arc::clone(&guard);
+                let applied = tokio::task::spawn_blocking(move || guard.take_update(update)).await;
+                if let Err(error) = applied {
+                    tracing::error!(%error, "an answer of the resolver was not applied");
+                }
+            }
+        }
+    }
+}
+
+impl Guard {
+    fn take_update(&self, update: Update) {
+        let mut state = self.lock();
+        match update {
+            Update::Addresses { name, addresses } => {
+                state.resolved.update(&name, &addresses);
+                if let Err(error) = state.write_endpoints(&self.ids) {
+                    tracing::error!(name, %error, "new addresses did not reach the kernel");
+                }
+                tracing::info!(name, ?addresses, "resolved");
+                self.events.note("resolved", |event| {
+                    let list: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                    event.message = format!("{name}: {}", list.join(", "));
+                });
+            }
+            Update::Failing { name, error, kept, next_try } => {
+                tracing::warn!(name, error, kept, ?next_try, "host name does not resolve");
+                self.events.note("resolve_failed", |event| event.message = format!("{name}: {error}"));
+                state.resolved.failed(&name, error);
+            }
+            Update::Recovered { name } => {
+                tracing::info!(name, "host name resolves again");
+                state.resolved.recovered(&name);
+            }
+        }
+    }
+}
+
+fn shut_down(guard: &Guard, control_socket: &Path) {
+    take_down(guard);
+    unlink(control_socket);
+    tracing::info!("stopped");
+}
+
+/// Takes everything off the host, in the reverse order of the start.
+fn take_down(guard: &Guard) {
+    let mut state = guard.lock();
+    for id in state.faults.ids(None) {
+        guard.end_fault(&mut state, id, "stopped");
+    }
+    let state = &mut *state;
+    if let Err(error) = state.faults.unmount(&mut state.undo) {
+        tracing::error!(error, "the file system of the gates stays; run guardctl cleanup");
+    }
+    for left in state.remove_all_bulkheads() {
+        tracing::warn!("{left}; its processes go on, unguarded");
+    }
+    if let Some(ticket) = state.root_ticket.take() {
+        match crate::cgroup::systemd::stop_if_empty(state.hierarchy.mount_point()) {
+            Ok(crate::cgroup::systemd::Stopped::Busy(pids)) => {
+                tracing::warn!(?pids, "the unit of the bulkheads goes on: processes are in it");
+            }
+            Ok(_) => {
+                if let Err(error) = state.undo.done(ticket) {
+                    tracing::warn!(%error, "undo log not updated");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "the unit of the bulkheads goes on"),
+        }
+    }
+}

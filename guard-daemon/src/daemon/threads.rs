@@ -1,0 +1,140 @@
+//! What guardd does without being asked: renew the lease, end faults in time, read events, repair
+//! bulkheads, forget old addresses. Plain threads: none of them may depend on the runtime that
+//! answers requests.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::error::DaemonError;
+use super::state::Guard;
+use crate::kernel::EventReader;
+use crate::observe::{decode, with_ids};
+
+/// How often the slow checks run.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Events taken per wake-up.
+const EVENT_BATCH: usize = 4_096;
+/// How long the event reader waits before it looks whether it shall stop.
+const EVENT_WAIT: Duration = Duration::from_millis(250);
+/// Longest pause between two ticks while faults are active.
+const TICK_MAX: Duration = Duration::from_millis(250);
+/// Pause between ticks without faults.
+const TICK_IDLE: Duration = Duration::from_millis(500);
+
+/// The threads; they end soon after [`Threads::stop`].
+pub(crate) struct Threads {
+    stop: Arc<AtomicBool>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    /// Starts them.
+    pub(crate) fn start(guard: &Arc<Guard>, events: EventReader) -> Result<Self, DaemonError> {
+        let mut threads = Self { stop: Arc::default(), handles: Vec::new() };
+        let ticking = Arc::clone(guard);
+        threads.spawn("guard-tick", move |stop| tick(&ticking, stop))?;
+        let reading = Arc::clone(guard);
+        threads.spawn("guard-events", move |stop| read_events(&reading, events, stop))?;
+        Ok(threads)
+    }
+
+    fn spawn(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(&AtomicBool) + Send + 'static,
+    ) -> Result<(), DaemonError> {
+        let stop = Arc::clone(&self.stop);
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || work(&stop))
+            .map_err(|source| DaemonError::System { what: "starting a thread", source })?;
+        self.handles.push(handle);
+        Ok(())
+    }
+
+    /// Ends them and waits until they have ended.
+    pub(crate) fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for handle in self.handles {
+            handle.thread().unpark();
+            if handle.join().is_err() {
+                tracing::error!("a thread of guardd panicked");
+            }
+        }
+    }
+}
+
+/// Renews the lease while it can get the state, which a hung daemon cannot: that is the point.
+fn tick(guard: &Guard, stop: &AtomicBool) {
+    let mut upkeep_at = Instant::now() + UPKEEP;
+    while !stop.load(Ordering::Relaxed) {
+        let pause = guard.tick_once();
+        if Instant::now() >= upkeep_at {
+            guard.upkeep();
+            upkeep_at = Instant::now() + UPKEEP;
+        }
+        std::thread::park_timeout(pause);
+    }
+}
+
+impl Guard {
+    /// Renews the lease of active faults and ends those whose time is over. Returns the pause until
+    /// the next call.
+    fn tick_once(&self) -> Duration {
+        let mut state = self.lock();
+        if !state.faults.any() {
+            return TICK_IDLE;
+        }
+        let lease = state.plan.daemon.fault_lease;
+        if let Err(error) = state.lease.renew(lease) {
+            tracing::error!(%error, "the lease of faults is not renewed: they end by themselves");
+        }
+        for id in state.faults.expired() {
+            self.end_fault(&mut state, id, "done");
+        }
+        (lease / 4).min(TICK_MAX)
+    }
+
+    /// Slow checks.
+    fn upkeep(&self) {
+        let mut state = self.lock();
+        for done in state.repair_bulkheads(&self.ids) {
+            tracing::warn!("{done}");
+            self.events.note("bulkhead_repaired", |event| event.message = done);
+        }
+        if !state.resolved.has_old() {
+            return;
+        }
+        drop(state);
+        match Self::addresses_in_use() {
+            Ok(in_use) => {
+                let mut state = self.lock();
+                if state.resolved.forget_unused(&in_use)
+                    && let Err(error) = state.write_endpoints(&self.ids)
+                {
+                    tracing::error!(%error, "old addresses stay in the kernel");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old addresses are kept"),
+        }
+    }
+}
+
+fn read_events(guard: &Guard, mut reader: EventReader, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let read = reader.read(EVENT_WAIT, EVENT_BATCH, |event| {
+            let record = with_ids(&guard.ids, |ids| decode(&event, ids));
+            guard.events.push(record);
+        });
+        match read {
+            Ok((_, 0)) => {}
+            Ok((_, odd)) => tracing::error!(odd, "events of an unknown size: guardd is built wrongly"),
+            Err(error) => {
+                tracing::error!(%error, "events cannot be read; counters are not affected");
+                std::thread::park_timeout(EVENT_WAIT);
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Which process a socket belongs to, for people: command names, and the owner of a socket whose
+//! process is not known from its connect.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+
+/// Command name of a process; empty if it is gone.
+pub(super) fn command(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .map(|name| name.trim_end().to_owned())
+        .unwrap_or_default()
+}
+
+/// Network namespace of a process (its inode number).
+pub(super) fn network_namespace(pid: u32) -> Option<u64> {
+    std::fs::metadata(format!("/proc/{pid}/ns/net")).ok().map(|m| m.ino())
+}
+
+/// Owners of sockets by inode, for these processes. Costs a look at every descriptor: for sockets
+/// older than the daemon only. Processes that vanish on the way are left out.
+pub(super) fn socket_owners(pids: &[u32]) -> HashMap<u32, u32> {
+    let mut owners = HashMap::new();
+    for pid in pids {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
+        for descriptor in descriptors.flatten() {
+            let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
+            let inode = target
+                .to_str()
+                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
+            if let Some(inode) = inode {
+                owners.entry(inode).or_insert(*pid);
+            }
+        }
+    }
+    owners
+}
