@@ -49,7 +49,7 @@ impl std::fmt::Debug for Source {
         f.debug_struct("Source")
             .field("hosts", &self.hosts)
             .field("servers", &self.servers)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

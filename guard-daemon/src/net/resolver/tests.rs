@@ -18,11 +18,18 @@ struct Zone {
     /// Name with final dot → its addresses.
     names: BTreeMap<String, Vec<IpAddr>>,
     ttl_seconds: u32,
-    /// Instead of an answer; `None` in it = silence.
-    broken: Option<Option<ResponseCode>>,
+    /// Instead of an answer.
+    broken: Option<Broken>,
     /// Only AAAA queries fail.
     v6_broken: bool,
     queries: u32,
+}
+
+/// How a server fails.
+#[derive(Clone, Copy, Debug)]
+enum Broken {
+    Silent,
+    Says(ResponseCode),
 }
 
 struct Server {
@@ -86,9 +93,13 @@ fn answer(query: &Message, zone: &mut Zone) -> Option<Message> {
     let mut answer = Message::response(query.metadata.id, query.metadata.op_code);
     answer.add_query(question.clone());
     let v6 = question.query_type() == RecordType::AAAA;
-    if let Some(code) = zone.broken {
-        answer.metadata.response_code = code?;
-        return Some(answer);
+    match zone.broken {
+        Some(Broken::Silent) => return None,
+        Some(Broken::Says(code)) => {
+            answer.metadata.response_code = code;
+            return Some(answer);
+        }
+        None => {}
     }
     if v6 && zone.v6_broken {
         answer.metadata.response_code = ResponseCode::ServFail;
@@ -161,11 +172,11 @@ async fn failures_say_what_is_wrong() {
     assert!(error("empty.test").await.to_string().contains("has no address"));
     assert!(matches!(error("a..b").await, ResolveError::BadName { .. }));
 
-    server.change(|zone| zone.broken = Some(Some(ResponseCode::ServFail)));
+    server.change(|zone| zone.broken = Some(Broken::Says(ResponseCode::ServFail)));
     let failed = error("empty.test").await.to_string();
     assert!(failed.contains("Server Failure") || failed.contains("SERVFAIL"), "{failed}");
     assert!(failed.contains(&server.address.to_string()), "{failed}");
-    server.change(|zone| zone.broken = Some(None));
+    server.change(|zone| zone.broken = Some(Broken::Silent));
     let started = Instant::now();
     let silent = error("empty.test").await;
     assert!(matches!(silent, ResolveError::Failed { .. }), "{silent}");
@@ -195,7 +206,7 @@ async fn the_tracker_tells_changes_and_keeps_what_it_knew() {
     let after = first.elapsed().as_secs_f64();
     assert!((0.7..1.5).contains(&after), "asked again at 90 % of 1 s, not {after}");
 
-    server.change(|zone| zone.broken = Some(Some(ResponseCode::ServFail)));
+    server.change(|zone| zone.broken = Some(Broken::Says(ResponseCode::ServFail)));
     match next(&mut news).await {
         Update::Failing { name, kept: 2, next_try, .. } => {
             assert_eq!((name.as_str(), next_try), ("a.test", Duration::from_secs(1)));
