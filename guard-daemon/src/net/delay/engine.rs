@@ -182,7 +182,7 @@ impl Engine {
         let timeout = until.map(|at| {
             let left = at.saturating_duration_since(now);
             if left > LONG_SLEEP {
-                return left - left / 500 - SHORT_SLEEP;
+                return left.saturating_sub(left / 500 + SHORT_SLEEP);
             }
             let early = self.lateness + WAKE_MARGIN;
             left.checked_sub(early).unwrap_or(left.saturating_sub(MAX_SPIN))

@@ -36,7 +36,7 @@ impl Schedule {
     /// Removes what is due; returns how many, and the last id.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<(u64, u32)> {
         let due = self.held.partition_point(|(release, _)| *release <= now);
-        let last = self.held.drain(..due).last()?;
+        let last = self.held.drain(..due).next_back()?;
         Some((due as u64, last.1))
     }
 
@@ -142,6 +142,6 @@ mod tests {
         let arrived = Instant::now();
         schedule.hold(Packet { id: 5, arrived });
         assert_eq!(schedule.take_due(arrived + Duration::from_micros(999)), None);
-        assert_eq!(schedule.take_due(arrived + Duration::from_micros(1_000)), Some((1, 5)));
+        assert_eq!(schedule.take_due(arrived + Duration::from_millis(1)), Some((1, 5)));
     }
 }
