@@ -19,6 +19,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod fault;
+pub use super::query::EventQuery;
+pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults};
+
 /// Answer to `status`. `"schema": "guard.status/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -192,30 +196,6 @@ pub enum CheckResult {
     Ok,
 }
 
-/// Query of `events`; every part may be left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EventQuery {
-    /// Only events with a higher sequence number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<u64>,
-    /// At most so many of those kept, the newest ones; new ones of a stream are not limited.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// Go on with each new event until one side hangs up.
-    #[serde(default)]
-    pub follow: bool,
-    /// Only of this bulkhead.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bulkhead: Option<String>,
-    /// Only of this service.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub service: Option<String>,
-    /// Only of this kind.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub kind: Option<String>,
-}
-
 /// Answer to `events`. `"schema": "guard.events/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Events {
@@ -264,104 +244,6 @@ pub struct EventRecord {
     /// What else there is to say.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
-}
-
-/// Body of `fault inject`. Times in seconds, shares in percent (above 0, up to 100).
-/// Exactly one of `latency_seconds`, `loss_percent`, `refuse_percent` must be given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FaultRequest {
-    /// Bulkhead; never empty.
-    pub bulkhead: String,
-    /// Service; `None` = every service of the bulkhead, which needs `unsafe_all`.
-    #[serde(default)]
-    pub service: Option<String>,
-    /// How long from its start; mandatory, above 0, at most 24 h.
-    pub duration_seconds: f64,
-    /// Delay before it starts.
-    #[serde(default)]
-    pub start_after_seconds: f64,
-    /// Added to each packet that the bulkhead sends to the service.
-    #[serde(default)]
-    pub latency_seconds: Option<f64>,
-    /// Uniform ± around the latency.
-    #[serde(default)]
-    pub jitter_seconds: Option<f64>,
-    /// Share of packets dropped, both ways.
-    #[serde(default)]
-    pub loss_percent: Option<f64>,
-    /// Share of connects refused.
-    #[serde(default)]
-    pub refuse_percent: Option<f64>,
-    /// Errno name of refused connects; default ECONNREFUSED.
-    #[serde(default)]
-    pub errno: Option<String>,
-    /// Seed of the random decisions; drawn (and reported) if absent.
-    #[serde(default)]
-    pub seed: Option<u64>,
-    /// The operator says that a fault on every service of the bulkhead is meant.
-    #[serde(default)]
-    pub unsafe_all: bool,
-}
-
-/// One fault.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct FaultRecord {
-    /// Id, from 1, never reused while guardd runs.
-    pub id: u64,
-    /// Bulkhead.
-    pub bulkhead: String,
-    /// Service; `*` = every service.
-    pub service: String,
-    /// `latency 300ms +-50ms`, `loss 20%`, `refuse 100% ECONNREFUSED`.
-    pub effect: String,
-    /// `kernel`, `edt` or `nfqueue`.
-    pub engine: String,
-    /// `scheduled`, `active` or `ended`.
-    pub state: String,
-    /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`; empty before.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub ended: String,
-    /// Until its end, seconds; 0 once ended.
-    pub remaining_seconds: f64,
-    /// Seed of its random decisions.
-    pub seed: u64,
-    /// What it did so far.
-    pub counters: FaultCounters,
-    /// What the operator should know (for example: the engine does not reach a namespace).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub warnings: Vec<String>,
-}
-
-/// What a fault did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FaultCounters {
-    /// Packets or connects that the rule was about.
-    pub matched: u64,
-    /// Packets delayed.
-    pub delayed: u64,
-    /// Packets dropped.
-    pub dropped: u64,
-    /// Connects refused.
-    pub refused: u64,
-    /// Matches passed because deadline or lease were over.
-    pub expired: u64,
-    /// Matches passed because the destination is protected.
-    pub protected: u64,
-    /// Matches left alone in monitor mode.
-    pub would_have: u64,
-}
-
-/// Answer to `fault list` and to whatever ends faults. `"schema": "guard.faults/1"`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Faults {
-    /// `guard.faults/1`.
-    pub schema: String,
-    /// By id.
-    pub faults: Vec<FaultRecord>,
-    /// Reason of a halt in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub halted: Option<String>,
 }
 
 /// Body of `halt`.

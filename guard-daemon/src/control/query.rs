@@ -1,7 +1,33 @@
 //! Which events a client wants. Used by the server for a stream and by the daemon for its
 //! store, so that both mean the same.
 
-use super::api::{EventQuery, EventRecord};
+use serde::{Deserialize, Serialize};
+
+use super::api::EventRecord;
+
+/// Query of `events`; every part may be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EventQuery {
+    /// Only events with a higher sequence number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// At most so many of those kept, the newest ones; new ones of a stream are not limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Go on with each new event until one side hangs up.
+    #[serde(default)]
+    pub follow: bool,
+    /// Only of this bulkhead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bulkhead: Option<String>,
+    /// Only of this service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Only of this kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+}
 
 impl EventQuery {
     /// Whether the event is one of those asked for (`after` and the names; not `limit`).

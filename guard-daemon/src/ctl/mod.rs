@@ -18,7 +18,6 @@ mod exec;
 mod offline;
 mod output;
 mod quantity;
-mod topics;
 mod view;
 
 use std::process::ExitCode;

@@ -1,14 +1,16 @@
 //! `guardctl check` and `explain`: what needs no daemon. The only place of `ctl` that knows
-//! [`config`]; it decides nothing about configurations itself.
+//! `config`; it decides nothing about configurations itself.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::output::Output;
-use super::topics;
 use crate::control::api::ErrorBody;
-use placeholder as config;
+
+// MERGE: delete this module and write `use crate::config;` instead.
+#[path = "offline/placeholder.rs"]
+mod config;
 
 /// Answer to `check`. `"schema": "guard.check/1"`.
 #[derive(Debug, Serialize)]
@@ -22,101 +24,51 @@ struct Checked {
 struct CheckedFile {
     path: PathBuf,
     valid: bool,
-    warnings: Vec<String>,
-    /// Every error with its place; empty if valid.
-    errors: String,
-}
-
-/// Answer to `explain`. `"schema": "guard.explain/1"`.
-#[derive(Debug, Serialize)]
-struct Explained<'a> {
-    schema: &'static str,
-    topic: &'a str,
+    /// Errors and warnings with their places.
+    diagnostics: Vec<config::Diagnostic>,
+    /// The same for people, with the pieces of the file; empty without any.
+    #[serde(skip)]
     text: String,
 }
 
 /// Validates each file: 0, or 2 if any is not valid.
 pub(super) fn check(paths: &[PathBuf], output: &Output) -> Result<u8, ErrorBody> {
-    let color = !output.is_json() && output.err_look().color;
+    let color = output.err_look().color;
     let files: Vec<CheckedFile> = paths.iter().map(|path| check_file(path, color)).collect();
-    let all_valid = files.iter().all(|file| file.valid);
-    for file in &files {
-        output.complain(&file.errors);
-        for warning in &file.warnings {
-            output.complain(&format!("warning: {}: {warning}\n", file.path.display()));
-        }
+    for file in files.iter().filter(|file| !file.text.is_empty()) {
+        output.complain(&format!("{}\n", file.text.trim_end()));
     }
+    let all_valid = files.iter().all(|file| file.valid);
     let answer = Checked { schema: "guard.check/1", files };
-    output.answer(&answer, |_| {
-        answer
-            .files
-            .iter()
-            .map(|file| {
-                let path = file.path.display();
-                match (file.valid, file.warnings.len()) {
-                    (false, _) => format!("{path}: not valid\n"),
-                    (true, 0) => format!("{path}: ok\n"),
-                    (true, warnings) => format!("{path}: ok, {warnings} warnings\n"),
-                }
-            })
-            .collect()
-    })?;
+    output.answer(&answer, |_| answer.files.iter().map(line).collect())?;
     Ok(if all_valid { 0 } else { 2 })
 }
 
-/// Says what a word means: 0, or an error with the nearest word.
-pub(super) fn explain(topic: &str, output: &Output) -> Result<u8, ErrorBody> {
-    let Some(text) = config_explain(topic).or_else(|| topics::explain(topic)) else {
-        return Err(ErrorBody {
-            error: format!("nothing is known about {topic:?}"),
-            help: topics::suggestion(topic),
-            exit_code: 2,
-        });
-    };
-    let answer = Explained { schema: "guard.explain/1", topic, text };
-    output.answer(&answer, |_| format!("{}\n", answer.text.trim_end()))?;
-    Ok(0)
+fn line(file: &CheckedFile) -> String {
+    let path = file.path.display();
+    match (file.valid, file.diagnostics.len()) {
+        (false, _) => format!("{path}: not valid\n"),
+        (true, 0) => format!("{path}: ok\n"),
+        (true, 1) => format!("{path}: ok, 1 warning\n"),
+        (true, warnings) => format!("{path}: ok, {warnings} warnings\n"),
+    }
 }
-
-// The two call sites of `config`.
 
 fn check_file(path: &Path, color: bool) -> CheckedFile {
-    let (warnings, errors) = match config::load(path) {
-        Ok(loaded) => (loaded.warnings, String::new()),
-        Err(errors) => (Vec::new(), errors.render(color)),
+    let (valid, text, diagnostics) = match config::load(path) {
+        Ok(loaded) => (true, loaded.render_warnings(color), loaded.warnings),
+        Err(errors) => (false, errors.render(color), errors.diagnostics),
     };
-    CheckedFile { path: path.to_owned(), valid: errors.is_empty(), warnings, errors }
+    CheckedFile { path: path.to_owned(), valid, diagnostics, text }
 }
 
-fn config_explain(topic: &str) -> Option<String> {
-    config::explain(topic)
-}
-
-/// Stands in for `crate::config` until that is merged: TOML syntax only, and it says so.
-mod placeholder {
-    use std::path::Path;
-
-    pub(super) struct Loaded {
-        pub(super) warnings: Vec<String>,
-    }
-
-    pub(super) struct ConfigErrors(String);
-
-    impl ConfigErrors {
-        pub(super) fn render(&self, _color: bool) -> String {
-            format!("error: {}\n", self.0.trim_end())
-        }
-    }
-
-    pub(super) fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
-        let place =
-            |error: &dyn std::fmt::Display| ConfigErrors(format!("{}: {error}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| place(&error))?;
-        toml::from_str::<toml::Table>(&text).map_err(|error| place(&error))?;
-        Ok(Loaded { warnings: vec!["only its TOML syntax was checked by this build".into()] })
-    }
-
-    pub(super) fn explain(_topic: &str) -> Option<String> {
-        None
-    }
+/// Says what a word means: 0, or an error with what may have been meant.
+pub(super) fn explain(topic: &str, output: &Output) -> Result<u8, ErrorBody> {
+    let found = config::explain::lookup(topic).map_err(|unknown| ErrorBody {
+        error: unknown.to_string(),
+        help: "guardctl explain --help shows examples".into(),
+        exit_code: 2,
+    })?;
+    output.answer(&found, |_| format!("{}\n", found.to_string().trim_end()))?;
+    Ok(0)
 }

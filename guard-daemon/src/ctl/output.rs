@@ -42,10 +42,6 @@ impl Output {
         Self { json: true, out: look, err: look }
     }
 
-    pub(super) fn is_json(&self) -> bool {
-        self.json
-    }
-
     /// How standard error looks.
     pub(super) fn err_look(&self) -> &Look {
         &self.err

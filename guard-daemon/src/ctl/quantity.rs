@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(milliseconds("1m30s"), Ok(90_000.0));
         assert_eq!(milliseconds("2h"), Ok(7_200_000.0));
         assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
-        assert_eq!(duration("1d"), Ok(Duration::from_secs(86400)));
+        assert_eq!(duration("1d"), Ok(Duration::from_hours(24)));
     }
 
     #[test]

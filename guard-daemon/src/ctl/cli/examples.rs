@@ -65,8 +65,8 @@ Examples:
 
 pub(super) const FAULT_INJECT: &str = "\
 Examples:
-  guardctl fault inject --bulkhead research --service github --for 30s --latency 300ms --jitter 50ms
-  guardctl fault inject --bulkhead research --service github --for 1m --refuse 10% --errno EHOSTUNREACH --wait
+  guardctl fault inject --bulkhead research --service github --for 30s --latency 300ms
+  guardctl fault inject --bulkhead research --service github --for 1m --refuse 10% --wait
 
 Times need a unit (300ms, 30s, 5m), shares a percent sign. A fault ends by itself, also when
 guardd is killed. To end all at once: guardctl halt REASON";

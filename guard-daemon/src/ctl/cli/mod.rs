@@ -41,10 +41,18 @@ pub struct Global {
     #[arg(long, global = true)]
     pub json: bool,
     /// Control socket of guardd
-    #[arg(long, global = true, value_name = "PATH", env = "GUARD_SOCKET", default_value = DEFAULT_SOCKET)]
+    #[arg(long, global = true, value_name = "PATH", env = "GUARD_SOCKET", hide_env_values = true, default_value = DEFAULT_SOCKET)]
     pub socket: PathBuf,
     /// When to use colour; auto: on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_name = "WHEN", env = "GUARD_COLOR", default_value = "auto")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "auto|always|never",
+        hide_possible_values = true,
+        env = "GUARD_COLOR",
+        hide_env_values = true,
+        default_value = "auto"
+    )]
     pub color: Color,
 }
 
@@ -130,6 +138,7 @@ pub enum Command {
     #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell
+        #[arg(value_name = "bash|zsh|fish", hide_possible_values = true)]
         shell: Shell,
     },
     /// Versions of guardctl and of the guardd that runs
