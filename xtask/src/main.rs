@@ -48,7 +48,7 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Put binaries, completions and manual pages into target/package.
+    /// Put the optimised binaries and the shell completions into target/package.
     Package,
 }
 

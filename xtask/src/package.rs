@@ -1,5 +1,5 @@
-//! Puts what a package of guard is made of into `target/package`: binaries, completions and
-//! manual pages. It never installs anything.
+//! Puts what a package of guard is made of into `target/package`: binaries and completions. It
+//! never installs anything.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +18,7 @@ pub(crate) fn run() -> Result<bool> {
     ensure!(compile::build(true)?, "the build failed: see above");
     let binaries = cargo::target_dir()?.join("release");
     let package = cargo::target_dir()?.join("package");
-    for dir in ["bin", "completions", "man"] {
+    for dir in ["bin", "completions"] {
         let dir = package.join(dir);
         fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
@@ -31,7 +31,6 @@ pub(crate) fn run() -> Result<bool> {
     for (shell, file) in SHELLS {
         write(&guardctl, &["completions", shell], &package.join("completions").join(file))?;
     }
-    write(&guardctl, &["man"], &package.join("man/guardctl.1"))?;
     println!("{}", package.display());
     Ok(true)
 }

@@ -38,11 +38,12 @@ fn found() -> Result<String, String> {
         if version != format!("bpf-linker {VERSION}") {
             return Err(format!("{} is {version}, not {VERSION}", linker.display()));
         }
+        // Without a stamp someone has put it there by hand, and will know why.
         let built_for = fs::read_to_string(stamp()?).unwrap_or_default();
-        let needed = Compiler::find()?.llvm_major;
-        if built_for.trim() != format!("llvm-{needed}") {
+        let needed = format!("llvm-{}", Compiler::find()?.llvm_major);
+        if !built_for.is_empty() && built_for.trim() != needed {
             return Err(format!(
-                "{} is for `{}`, and the compiler has LLVM {needed}",
+                "{} was built for {}, and the compiler has {needed}",
                 linker.display(),
                 built_for.trim()
             ));

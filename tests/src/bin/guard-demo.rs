@@ -1,0 +1,6 @@
+//! `guard-demo`: not written yet.
+
+fn main() -> std::process::ExitCode {
+    eprintln!("guard-demo: not written yet");
+    std::process::ExitCode::FAILURE
+}
