@@ -41,10 +41,8 @@ impl State {
         plan: &BulkheadPlan,
         ids: &SharedIds,
     ) -> Result<(), DaemonError> {
-        let id = ids
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .bulkhead(&plan.name);
+        let id =
+            ids.write().unwrap_or_else(std::sync::PoisonError::into_inner).bulkhead(&plan.name);
         let named = |source: DaemonError| DaemonError::Bulkhead {
             name: plan.name.clone(),
             source: Box::new(source),
@@ -107,7 +105,10 @@ impl State {
             match cgroup::remove_if_empty(&self.hierarchy, &path) {
                 Ok(Removed::Busy { pids, .. }) => {
                     if !pids.is_empty() {
-                        left.push(format!("{} stays: processes {pids:?} are in it", path.display()));
+                        left.push(format!(
+                            "{} stays: processes {pids:?} are in it",
+                            path.display()
+                        ));
                     }
                     self.left_cgroups.push((path, ticket));
                 }

@@ -30,13 +30,7 @@ fn problem(
     why: impl Into<String>,
     cure: impl Into<String>,
 ) -> Check {
-    Check {
-        name: name.to_owned(),
-        result,
-        found: found.into(),
-        why: why.into(),
-        cure: cure.into(),
-    }
+    Check { name: name.to_owned(), result, found: found.into(), why: why.into(), cure: cure.into() }
 }
 
 /// What can be checked without a guardd.
@@ -184,7 +178,10 @@ impl Guard {
                 checks.push(problem(
                     CheckResult::Warning,
                     "bulkheads",
-                    format!("{name} has processes in another network namespace (pid {})", foreign.pid),
+                    format!(
+                        "{name} has processes in another network namespace (pid {})",
+                        foreign.pid
+                    ),
                     "latency faults are refused for it; everything else works",
                     "none needed, unless you want to inject latency",
                 ));
@@ -227,7 +224,10 @@ impl Guard {
                 since.map_or_else(
                     || format!("{address} serves, but nobody has ever scraped it"),
                     |since| {
-                        format!("{address} serves, but nobody has scraped it for {}s", since.as_secs())
+                        format!(
+                            "{address} serves, but nobody has scraped it for {}s",
+                            since.as_secs()
+                        )
                     },
                 ),
                 "dashboards and alerts are blind",

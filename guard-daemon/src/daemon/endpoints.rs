@@ -95,7 +95,12 @@ impl Resolved {
         match host {
             EndpointHost::Net(net) => vec![*net],
             EndpointHost::Name(name) => self.names.get(name).map_or_else(Vec::new, |addresses| {
-                addresses.current.iter().chain(addresses.old.keys()).map(|a| IpNet::from(*a)).collect()
+                addresses
+                    .current
+                    .iter()
+                    .chain(addresses.old.keys())
+                    .map(|a| IpNet::from(*a))
+                    .collect()
             }),
         }
     }

@@ -132,10 +132,7 @@ impl Guard {
         // The lease first: whatever takes long below, faults that are active already go on.
         state.lease.renew(state.plan.daemon.fault_lease)?;
         let services = with_ids(&self.ids, |ids| match &spec.service {
-            Some(name) => ids
-                .all_services()
-                .filter(|id| ids.service_name(*id) == name)
-                .collect(),
+            Some(name) => ids.all_services().filter(|id| ids.service_name(*id) == name).collect(),
             None => ids.all_services().collect(),
         });
         let mut context = Context {
@@ -154,8 +151,13 @@ impl Guard {
         let record = state.faults.records(&state.kernel).into_iter().find(|f| f.id == id);
         let record = record.ok_or_else(|| FaultError::Full(format!("fault {id} ended at once")))?;
         tracing::warn!(
-            fault = id, bulkhead = record.bulkhead, service = record.service, effect = record.effect,
-            seconds = record.remaining_seconds, uid = peer.uid, "fault injected"
+            fault = id,
+            bulkhead = record.bulkhead,
+            service = record.service,
+            effect = record.effect,
+            seconds = record.remaining_seconds,
+            uid = peer.uid,
+            "fault injected"
         );
         self.events.note("fault_injected", |event| {
             event.bulkhead.clone_from(&record.bulkhead);
@@ -210,8 +212,7 @@ impl Guard {
 
     /// Ends a fault, tells everybody, and returns its record.
     pub(super) fn end_fault(&self, state: &mut State, id: u64, why: &str) -> Option<FaultRecord> {
-        let (record, problems) =
-            state.faults.clear(id, why, &mut state.kernel, &mut state.undo)?;
+        let (record, problems) = state.faults.clear(id, why, &mut state.kernel, &mut state.undo)?;
         for problem in &problems {
             tracing::error!(fault = id, problem, "the fault ended, but not all of it is gone");
         }
@@ -219,8 +220,13 @@ impl Guard {
             tracing::error!(%error, "the kernel still looks for faults, and finds none");
         }
         tracing::warn!(
-            fault = id, why, matched = record.counters.matched, delayed = record.counters.delayed,
-            dropped = record.counters.dropped, refused = record.counters.refused, "fault ended"
+            fault = id,
+            why,
+            matched = record.counters.matched,
+            delayed = record.counters.delayed,
+            dropped = record.counters.dropped,
+            refused = record.counters.refused,
+            "fault ended"
         );
         self.events.note("fault_ended", |event| {
             event.bulkhead.clone_from(&record.bulkhead);

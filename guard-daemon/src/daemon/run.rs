@@ -163,7 +163,9 @@ fn start(
         endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
     })?;
     if !kernel.knows_errors() {
-        tracing::warn!("the kernel's types do not tell where errors are: outcomes of failed connects are judged by packets alone");
+        tracing::warn!(
+            "the kernel's types do not tell where errors are: outcomes of failed connects are judged by packets alone"
+        );
     }
     let missing = |name| kernel::KernelError::Missing { what: "map", name };
     let lease = kernel.take_lease().ok_or(missing("LEASE"))?;
@@ -322,7 +324,8 @@ impl Guard {
             }
             Update::Failing { name, error, kept, next_try } => {
                 tracing::warn!(name, error, kept, ?next_try, "host name does not resolve");
-                self.events.note("resolve_failed", |event| event.message = format!("{name}: {error}"));
+                self.events
+                    .note("resolve_failed", |event| event.message = format!("{name}: {error}"));
                 state.resolved.failed(&name, error);
             }
             Update::Recovered { name } => {

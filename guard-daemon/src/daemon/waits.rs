@@ -38,8 +38,7 @@ impl Guard {
             if state.bulkheads.len() * services <= ZERO_PAIRS {
                 for live in state.bulkheads.values() {
                     for service in ids.all_services() {
-                        let pair =
-                            guard_common::abi::ids::PairKey { bulkhead: live.id, service };
+                        let pair = guard_common::abi::ids::PairKey { bulkhead: live.id, service };
                         counters.entry(pair).or_default();
                     }
                 }

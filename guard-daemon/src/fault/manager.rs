@@ -180,7 +180,9 @@ impl FaultManager {
         let gate = (0..MAX_DELAY_GATES as u32)
             .find(|gate| self.gates().all(|used| used != *gate))
             .ok_or_else(|| {
-                FaultError::Full(format!("{MAX_DELAY_GATES} latency faults are active: no more fit"))
+                FaultError::Full(format!(
+                    "{MAX_DELAY_GATES} latency faults are active: no more fit"
+                ))
             })?;
         self.mount_bpffs(context.undo)?;
         let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
@@ -347,7 +349,7 @@ fn start_queue(
     for attempt in 0..QUEUE_TRIES {
         // Another program may own the number.
         let number = first + attempt * MAX_DELAY_GATES as u16;
-        match DelayQueue::start_until(number, profile, end_at) {
+        match DelayQueue::start_until(number, profile, Some(end_at)) {
             Ok(queue) => return Ok(queue),
             Err(error) => last = Some(error),
         }
@@ -379,8 +381,7 @@ fn kernel_rule(
             rule.directions = DIRECTION_EGRESS;
             rule.delay_ns = delay.as_nanos() as u64;
             rule.jitter_ns = jitter.as_nanos() as u64;
-            rule.engine =
-                if engine == Some(Engine::Nfqueue) { ENGINE_NFQUEUE } else { ENGINE_EDT };
+            rule.engine = if engine == Some(Engine::Nfqueue) { ENGINE_NFQUEUE } else { ENGINE_EDT };
         }
         Effect::Loss { .. } => {
             rule.effect = EFFECT_DROP;

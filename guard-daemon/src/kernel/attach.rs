@@ -1,7 +1,7 @@
 //! Attaches the programs to a bulkhead's cgroup and tells them whose it is.
 #![allow(deprecated, reason = "cgroup storage works from 5.18 on; its successor needs 6.2")]
 
-use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use aya::maps::{CgroupStorage, cgroup_storage::CgroupStorageKey};
@@ -41,14 +41,14 @@ impl Kernel {
     /// `cgroup_id` is the inode number of the cgroup's directory.
     pub fn attach(
         &mut self,
-        cgroup: &File,
+        cgroup: &impl AsFd,
         cgroup_id: u64,
         path: &Path,
         bulkhead: u32,
     ) -> Result<Attached, KernelError> {
         let mut links = Vec::with_capacity(PROGRAMS.len());
         for (name, attach_type) in PROGRAMS {
-            let link = self.attach_one(name, cgroup).map_err(|e| KernelError::Attach {
+            let link = self.attach_one(name, cgroup.as_fd()).map_err(|e| KernelError::Attach {
                 program: name,
                 cgroup: path.display().to_string(),
                 detail: cause_chain(e.as_ref()),
@@ -68,7 +68,11 @@ impl Kernel {
         Ok(Attached { links })
     }
 
-    fn attach_one(&mut self, name: &'static str, cgroup: &File) -> Result<FdLink, BoxError> {
+    fn attach_one(
+        &mut self,
+        name: &'static str,
+        cgroup: BorrowedFd<'_>,
+    ) -> Result<FdLink, BoxError> {
         // Links of cgroup programs always allow others beside them; any other mode is refused by
         // kernels from 5.7 on.
         let mode = CgroupAttachMode::Single;

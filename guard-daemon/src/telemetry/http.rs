@@ -43,7 +43,8 @@ async fn blocking<S: Source>(source: Arc<S>, answer: fn(&S) -> Response) -> Resp
 }
 
 fn scrape<S: Source>(source: &S) -> Response {
-    let text = source.sample().and_then(|sample| metrics::render(sample).map_err(|e| e.to_string()));
+    let text =
+        source.sample().and_then(|sample| metrics::render(sample).map_err(|e| e.to_string()));
     match text {
         Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use guard_common::abi::outcome::{Origin, Outcome};
-use guard_common::abi::stats::{CALL_BUCKETS_NS, CALL_BUCKET_COUNT, HookStats, PairStats};
+use guard_common::abi::stats::{CALL_BUCKET_COUNT, CALL_BUCKETS_NS, HookStats, PairStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
@@ -81,8 +81,12 @@ impl Family<'_> {
         encoder: &mut DescriptorEncoder<'_>,
         series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
     ) -> fmt::Result {
-        let mut family =
-            encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Counter)?;
+        let mut family = encoder.encode_descriptor(
+            self.name,
+            self.help,
+            self.unit.as_ref(),
+            MetricType::Counter,
+        )?;
         for (labels, value) in series {
             let metric = family.encode_family(&labels)?;
             if value.fract() == 0.0 && value >= 0.0 {
@@ -99,8 +103,12 @@ impl Family<'_> {
         encoder: &mut DescriptorEncoder<'_>,
         series: impl IntoIterator<Item = ([(&'static str, String); N], f64)>,
     ) -> fmt::Result {
-        let mut family =
-            encoder.encode_descriptor(self.name, self.help, self.unit.as_ref(), MetricType::Gauge)?;
+        let mut family = encoder.encode_descriptor(
+            self.name,
+            self.help,
+            self.unit.as_ref(),
+            MetricType::Gauge,
+        )?;
         for (labels, value) in series {
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
@@ -166,9 +174,10 @@ impl Sample {
         });
         family("guard_calls", "Calls by outcome; origin=injected if a fault of guard touched them")
             .counters(encoder, calls)?;
-        let stale = self.pairs.iter().map(|pair| {
-            (pair.labels(), pair.stats.calls_of(Outcome::StaleConnection) as f64)
-        });
+        let stale = self
+            .pairs
+            .iter()
+            .map(|pair| (pair.labels(), pair.stats.calls_of(Outcome::StaleConnection) as f64));
         family("guard_stale_connections", "Pooled connections found dead when used again")
             .counters(encoder, stale)?;
         self.encode_call_seconds(encoder)
@@ -214,15 +223,21 @@ impl Sample {
             "Time from connect() to established, summed over guard_connects_established",
             |s| s.connect_ns as f64 / NS_PER_SECOND,
         )?;
-        self.per_pair(encoder, "guard_accepted_connections", "Connections that agents accepted", |s| {
-            s.accepted as f64
-        })?;
+        self.per_pair(
+            encoder,
+            "guard_accepted_connections",
+            "Connections that agents accepted",
+            |s| s.accepted as f64,
+        )?;
         self.per_pair(encoder, "guard_sent_bytes", "Payload bytes that agents sent", |s| {
             s.sent_bytes as f64
         })?;
-        self.per_pair(encoder, "guard_received_bytes", "Payload bytes that agents received", |s| {
-            s.received_bytes as f64
-        })?;
+        self.per_pair(
+            encoder,
+            "guard_received_bytes",
+            "Payload bytes that agents received",
+            |s| s.received_bytes as f64,
+        )?;
         self.per_pair(encoder, "guard_retransmits", "TCP segments sent again", |s| {
             s.retransmits as f64
         })?;
@@ -301,16 +316,18 @@ impl Sample {
         for pair in &self.pairs {
             *open.entry(&pair.bulkhead).or_default() += pair.stats.open_connections();
         }
-        let series =
-            open.into_iter().map(|(name, n)| ([("bulkhead", name.to_owned())], n as f64));
+        let series = open.into_iter().map(|(name, n)| ([("bulkhead", name.to_owned())], n as f64));
         family("guard_bulkhead_connections", "Connections open now").gauges(encoder, series)?;
         let per_bulkhead = |value: fn(&(String, u64, bool)) -> f64| {
             self.bulkheads.iter().map(move |b| ([("bulkhead", b.0.clone())], value(b)))
         };
         family("guard_bulkhead_processes", "Processes in the bulkhead and below")
             .gauges(encoder, per_bulkhead(|b| b.1 as f64))?;
-        family("guard_bulkhead_attached", "1 while the kernel programs of the bulkhead are attached")
-            .gauges(encoder, per_bulkhead(|b| f64::from(u8::from(b.2))))
+        family(
+            "guard_bulkhead_attached",
+            "1 while the kernel programs of the bulkhead are attached",
+        )
+        .gauges(encoder, per_bulkhead(|b| f64::from(u8::from(b.2))))
     }
 
     fn encode_daemon(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -326,8 +343,11 @@ impl Sample {
             ("no_socket", sockless_packets),
         ]
         .map(|(reason, n)| ([("reason", reason.to_owned())], n as f64));
-        family("guard_hook_passed", "Packets that a hook let pass because it could not tell what they are")
-            .counters(encoder, problems)?;
+        family(
+            "guard_hook_passed",
+            "Packets that a hook let pass because it could not tell what they are",
+        )
+        .counters(encoder, problems)?;
         family("guard_map_entries", "Entries in use").gauges(
             encoder,
             self.map_entries.iter().map(|(map, n, _)| ([("map", (*map).to_owned())], *n as f64)),

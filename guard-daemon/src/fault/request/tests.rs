@@ -43,11 +43,8 @@ fn check(request: &FaultRequest) -> Result<FaultSpec, String> {
 
 #[test]
 fn good_requests() {
-    let latency = FaultRequest {
-        latency_seconds: Some(0.3),
-        jitter_seconds: Some(0.05),
-        ..request()
-    };
+    let latency =
+        FaultRequest { latency_seconds: Some(0.3), jitter_seconds: Some(0.05), ..request() };
     let spec = check(&latency).unwrap();
     assert_eq!(spec.effect.text(), "latency 300ms +-50ms");
     assert_eq!((spec.seed, spec.duration), (7, Duration::from_secs(30)));
@@ -79,11 +76,7 @@ fn bad_requests_say_what_is_wrong() {
         (FaultRequest { loss_percent: Some(0.0), ..request() }, "above 0 and at most 100"),
         (FaultRequest { loss_percent: Some(100.1), ..request() }, "above 0 and at most 100"),
         (
-            FaultRequest {
-                latency_seconds: Some(0.1),
-                jitter_seconds: Some(0.2),
-                ..request()
-            },
+            FaultRequest { latency_seconds: Some(0.1), jitter_seconds: Some(0.2), ..request() },
             "must not be larger",
         ),
         (
