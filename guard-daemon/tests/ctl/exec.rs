@@ -79,7 +79,9 @@ fn no_descriptor_of_guardctl_is_left_open() {
 #[test]
 fn failures_of_guard_and_of_the_command_are_told_apart() {
     let rig = Rig::start();
-    let absent = rig.run(&["exec", "research", "--", "no-such-command-anywhere"]);
+    let mut command = rig.command(&["exec", "research", "--", "no-such-command-anywhere"]);
+    // A directory on PATH that cannot be searched would make it 126, as with env(1).
+    let absent = Answer::of(command.env("PATH", "/usr/bin:/bin"));
     assert_eq!(absent.code, Some(127), "{absent:?}");
     assert!(absent.err.contains("no-such-command-anywhere"), "{}", absent.err);
     let file = rig.directory.path().join("data");
