@@ -104,7 +104,7 @@ fn delay(engines: &Engines) -> Check {
         |error| format!("qdiscs cannot be read: {error}"),
         |devices| {
             let with_fq: Vec<_> =
-                devices.iter().filter(|d| d.has_fq()).map(|d| d.name.as_str()).collect();
+                devices.iter().filter(|d| has_fq(d)).map(|d| d.name.as_str()).collect();
             if with_fq.is_empty() {
                 "EDT not possible: no device has fq".to_owned()
             } else {
@@ -122,6 +122,15 @@ fn delay(engines: &Engines) -> Check {
             "apt install iptables; or tc qdisc replace dev DEVICE root fq",
         ),
     }
+}
+
+/// Whether every queue of the device honours departure times.
+fn has_fq(device: &qdisc::Device) -> bool {
+    let Some(root) = &device.root else { return false };
+    root.kind == "fq"
+        || (root.kind == "mq"
+            && !device.leaves.is_empty()
+            && device.leaves.iter().all(|leaf| leaf.kind == "fq"))
 }
 
 fn tls() -> Check {
