@@ -44,6 +44,14 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+impl Loaded {
+    /// The warnings with their pieces of the file, and a line that counts them; empty if there are
+    /// none. See [`Diagnostic::render`] for `color`.
+    pub fn render_warnings(&self, color: bool) -> String {
+        if self.warnings.is_empty() { String::new() } else { render::all(&self.warnings, color) }
+    }
+}
+
 /// Reads a configuration file. Errors: the file cannot be read, is longer than
 /// [`MAX_FILE_BYTES`], is not UTF-8, or says something that is wrong.
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
@@ -91,7 +99,6 @@ fn read_file(path: &Path) -> Result<Vec<u8>, (String, String)> {
         };
         (format!("cannot {what} the file: {error}"), help.to_owned())
     };
-    // Not after opening: opening a FIFO waits for a writer.
     let metadata = std::fs::metadata(path).map_err(|e| failed("find", &e))?;
     if metadata.is_dir() {
         return Err(("is a directory".into(), "name a file, such as guard.toml".into()));

@@ -12,6 +12,8 @@ use super::source::Source;
 use super::text::shown;
 
 const DUPLICATE: &str = "duplicate key";
+/// How far back the first of two duplicates is looked for.
+const MOST_LINES_BACK: usize = 10_000;
 
 /// Reports the syntax errors of `text` and gives back what to read: the text; or, where errors
 /// stay within their lines, the text with those lines blanked.
@@ -24,6 +26,10 @@ pub(super) fn check<'t>(text: &'t str, sink: &mut Sink) -> Cow<'t, str> {
     let source = std::sync::Arc::clone(sink.source());
     let mut broken_lines: Vec<usize> = Vec::new();
     for error in &errors {
+        if sink.is_full() {
+            sink.count_error();
+            continue;
+        }
         let span = error.span().unwrap_or(text.len()..text.len());
         if error.message() == DUPLICATE {
             duplicate(&source, &span, sink);
@@ -130,15 +136,19 @@ fn first_place(
     line: usize,
     wanted: Option<&str>,
 ) -> Option<Range<usize>> {
-    let word = source.text.get(span.clone())?;
+    let mut word = source.text.get(span.clone())?;
     let here = source.line_range(line);
     if wanted.is_none() {
         let before = source.text.get(here.start..span.start)?;
         if let Some(at) = before.rfind(word) {
             return Some(here.start + at..here.start + at + word.len());
         }
+        // `a.b` of `a.b = 1`, unless it is inside a value.
+        if !before.contains('=') {
+            word = source.text.get(here.start..span.end)?.trim_start();
+        }
     }
-    for index in (0..line).rev() {
+    for index in (line.saturating_sub(MOST_LINES_BACK)..line).rev() {
         let range = source.line_range(index);
         let text = source.text.get(range.clone())?;
         let trimmed = text.trim_start();

@@ -40,7 +40,7 @@ fn daemon(old: &DaemonPlan, new: &DaemonPlan, out: &mut PlanDiff) {
         plan.protected.iter().map(network::display).collect()
     };
     if let Some(line) = lists(&nets(old), &nets(new)) {
-        live.push(format!("protected: {line}"));
+        live.push(format!("daemon.protected: {line}"));
     }
     let later = &mut out.needs_restart;
     changed(later, "state_dir", &old.state_dir.display(), &new.state_dir.display());

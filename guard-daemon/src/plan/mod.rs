@@ -152,3 +152,6 @@ impl Plan {
         self.bulkheads.iter().find(|b| b.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests;

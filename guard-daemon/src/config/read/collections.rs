@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::scalar::type_name;
 use super::{Named, Node, Place, Reader, Value, join};
-use crate::config::schema::{Key, Names};
+use crate::config::schema::{Key, MAX_RULES, Names};
 use crate::config::text::{endpoint, name, network, shown};
 use crate::plan::OTHER;
 
@@ -92,6 +92,13 @@ impl Reader<'_> {
         array: &DeArray<'_>,
         keys: &'static [Key],
     ) -> Value {
+        if let Some(one_more) = array.get(MAX_RULES) {
+            let message = format!("`{}` has {} entries", place.path, array.len());
+            let label = format!("at most {MAX_RULES} are allowed");
+            let help = "make one entry cover several cases";
+            self.sink.error(&one_more.span(), &place.path, message, label, help);
+            return Value::List(Vec::new());
+        }
         let mut nodes = Vec::new();
         for (index, value) in array.iter().enumerate() {
             let path = format!("{}[{index}]", place.path);

@@ -118,6 +118,9 @@ impl<'s> Reader<'s> {
         if !self.sink.is_complete() {
             return;
         }
+        if self.sink.is_full() {
+            return self.sink.count_error();
+        }
         let required: Vec<&str> =
             keys.iter().filter(|k| k.default == Absent::Required).map(|k| k.name).collect();
         let help = if key.example.is_empty() {

@@ -133,7 +133,7 @@ fn in_range(kind: &Kind, inside: bool, text: &str) -> Result<(), Option<Problem>
     let range = kind.range_words();
     Err(Some(Problem::new(
         format!("is {}, out of range", shown(text)),
-        "out of range",
+        format!("must be {range}"),
         format!("allowed: {range}"),
     )))
 }

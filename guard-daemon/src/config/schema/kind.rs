@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Key, Names};
+use super::{Key, MAX_RULES, Names};
 use crate::config::text::{duration, size};
 
 /// Type and range of a key.
@@ -144,6 +144,7 @@ impl Kind {
                 "at least one; host, address or network, with or without port".into()
             }
             Self::Named { max, .. } => format!("at most {max}"),
+            Self::List(_) => format!("at most {MAX_RULES}"),
             _ => String::new(),
         }
     }

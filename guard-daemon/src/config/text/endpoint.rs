@@ -29,7 +29,7 @@ pub(crate) fn parse(text: &str) -> Result<Endpoint, Problem> {
         None => (text, None),
     };
     let host = match network::parse(host_part) {
-        Some(net) => EndpointHost::Net(net?),
+        Some(net) => EndpointHost::Net(net.map_err(|p| whole(p, host_part, port))?),
         None => EndpointHost::Name(host::parse(host_part)?),
     };
     Ok(Endpoint { host, port })
@@ -60,13 +60,25 @@ fn bracketed(text: &str, rest: &str) -> Result<Endpoint, Problem> {
     }
     let is_v6 = inside.contains(':');
     match network::parse(inside) {
-        Some(net) if is_v6 => Ok(Endpoint { host: EndpointHost::Net(net?), port }),
+        Some(net) if is_v6 => {
+            let net = net.map_err(|p| whole(p, inside, port))?;
+            Ok(Endpoint { host: EndpointHost::Net(net), port })
+        }
         _ => Err(Problem::new(
             format!("is not an IPv6 address or network: \"{}\"", shown(text)),
             "brackets are for IPv6",
             shape,
         )),
     }
+}
+
+/// A problem of the network part, with a cure for the whole endpoint.
+fn whole(mut problem: Problem, network_part: &str, port: Option<u16>) -> Problem {
+    if let Some(net) = network::without_host_bits(network_part) {
+        let corrected = display(&Endpoint { host: EndpointHost::Net(net), port });
+        problem.help = format!("write \"{corrected}\", or leave the `/` out for the one address");
+    }
+    problem
 }
 
 fn unbracketed(text: &str) -> Problem {

@@ -46,6 +46,12 @@ pub(crate) fn parse(text: &str) -> Option<Result<IpNet, Problem>> {
     Some(Ok(unmapped(net)))
 }
 
+/// The network that an address with host bits lies in; `None` if the text is no such thing.
+pub(crate) fn without_host_bits(text: &str) -> Option<IpNet> {
+    let net: IpNet = text.parse().ok()?;
+    (net.trunc() != net).then(|| unmapped(net.trunc()))
+}
+
 fn not_a_network(text: &str) -> Problem {
     Problem::new(
         format!("is not a network: \"{}\"", shown(text)),

@@ -1,0 +1,152 @@
+//! Right files and what becomes of them.
+
+use std::time::Duration;
+
+use super::*;
+use crate::plan::{CgroupRoot, Endpoint, EndpointHost, Mode, OnExit, Protocol, ServiceClass};
+
+fn plan(text: &str) -> Plan {
+    parse("guard.toml", text).unwrap_or_else(|e| panic!("{}", e.render(false))).plan
+}
+
+#[test]
+fn an_empty_file_is_all_defaults_and_a_warning() {
+    let loaded = parse("guard.toml", "").unwrap();
+    let daemon = &loaded.plan.daemon;
+    assert_eq!(daemon.mode, Mode::Enforce);
+    assert_eq!(daemon.state_dir, Path::new("/var/lib/guard"));
+    assert_eq!(daemon.control_socket, Path::new("/run/guard/guardd.sock"));
+    assert_eq!(daemon.metrics_listen, "127.0.0.1:9729".parse().ok());
+    assert_eq!(daemon.cgroup_root, CgroupRoot::Auto);
+    assert_eq!(daemon.fault_lease, Duration::from_secs(2));
+    assert_eq!(daemon.on_exit, OnExit::Detach);
+    assert_eq!(daemon.protected, ["169.254.169.254/32".parse().unwrap()]);
+    assert!(loaded.plan.services.is_empty() && loaded.plan.bulkheads.is_empty());
+    let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("no bulkhead is configured"), "{warnings:?}");
+}
+
+#[test]
+fn every_value_arrives() {
+    let plan = plan(
+        r#"
+        [daemon]
+        mode = "monitor"
+        state_dir = "/srv/guard"
+        control_socket = "/run/g.sock"
+        metrics_listen = "off"
+        cgroup_root = "/sys/fs/cgroup/agents.slice"
+        fault_lease = "750ms"
+        on_exit = "keep"
+        protected = ["10.0.0.0/8", "192.0.2.7", "::1", "fd00::/8", "::ffff:198.51.100.4"]
+        [services.zeta]
+        endpoints = ["API.Example.COM:443", "example.org", "192.0.2.1:80", "10.1.0.0/16:8080",
+            "10.0.0.0/8", "[2001:db8::/32]:443", "[::1]:8080", "[::1]", "[::ffff:192.0.2.9]:1"]
+        class = "llm_local"
+        protocol = "http"
+        [services.1a]
+        endpoints = ["localhost:65535"]
+        [bulkheads.research]
+        cgroup = "agents.slice/agents-research.slice/docker-0123.scope"
+        [bulkheads.a_b-c]
+        "#,
+    );
+    let daemon = &plan.daemon;
+    assert_eq!(daemon.mode, Mode::Monitor);
+    assert_eq!(daemon.state_dir, Path::new("/srv/guard"));
+    assert_eq!(daemon.control_socket, Path::new("/run/g.sock"));
+    assert_eq!(daemon.metrics_listen, None);
+    assert_eq!(daemon.cgroup_root, CgroupRoot::Path("/sys/fs/cgroup/agents.slice".into()));
+    assert_eq!(daemon.fault_lease, Duration::from_millis(750));
+    assert_eq!(daemon.on_exit, OnExit::Keep);
+    let protected: Vec<String> = daemon.protected.iter().map(ToString::to_string).collect();
+    let wanted = ["10.0.0.0/8", "192.0.2.7/32", "::1/128", "fd00::/8", "198.51.100.4/32"];
+    assert_eq!(protected, wanted);
+    // By name.
+    assert_eq!(plan.services[0].name, "1a");
+    let zeta = plan.service("zeta").unwrap();
+    assert_eq!((zeta.class, zeta.protocol), (ServiceClass::LlmLocal, Protocol::Http));
+    let name = |name: &str| EndpointHost::Name(name.into());
+    let net = |net: &str| EndpointHost::Net(net.parse().unwrap());
+    let wanted = [
+        (name("api.example.com"), Some(443)),
+        (name("example.org"), None),
+        (net("192.0.2.1/32"), Some(80)),
+        (net("10.1.0.0/16"), Some(8080)),
+        (net("10.0.0.0/8"), None),
+        (net("2001:db8::/32"), Some(443)),
+        (net("::1/128"), Some(8080)),
+        (net("::1/128"), None),
+        (net("192.0.2.9/32"), Some(1)),
+    ];
+    assert_eq!(zeta.endpoints, wanted.map(|(host, port)| Endpoint { host, port }));
+    assert_eq!(plan.bulkhead("a_b-c").unwrap().cgroup, Path::new("a_b-c"));
+    let research = Path::new("agents.slice/agents-research.slice/docker-0123.scope");
+    assert_eq!(plan.bulkhead("research").unwrap().cgroup, research);
+}
+
+/// The words of the table and of the plan are the same, so none is silently another.
+#[test]
+fn every_choice_of_the_table_is_one_of_the_plan() {
+    let words = |path: &str| {
+        let entry = schema::entries().into_iter().find(|e| e.path == path).unwrap();
+        let schema::Kind::Choice(words) = entry.key.kind else { panic!("{path} is no choice") };
+        words.to_vec()
+    };
+    let names: Vec<&str> = Mode::ALL.iter().map(|c| c.name()).collect();
+    assert_eq!(words("daemon.mode"), names);
+    let names: Vec<&str> = OnExit::ALL.iter().map(|c| c.name()).collect();
+    assert_eq!(words("daemon.on_exit"), names);
+    let names: Vec<&str> = ServiceClass::ALL.iter().map(|c| c.name()).collect();
+    assert_eq!(words("services.NAME.class"), names);
+    let names: Vec<&str> = Protocol::ALL.iter().map(|c| c.name()).collect();
+    assert_eq!(words("services.NAME.protocol"), names);
+}
+
+#[test]
+fn an_inert_table_warns_once() {
+    let text = "[bulkheads.a]\n[defaults.breaker]\nfailure_threshold = 5\nopen_timeout = \"1s\"\n";
+    let warnings = parse("guard.toml", text).unwrap().warnings;
+    let lines: Vec<&str> = warnings.iter().map(|w| w.message.as_str()).collect();
+    assert_eq!(lines, ["`defaults.breaker` is accepted but not enforced by this version"]);
+}
+
+#[test]
+fn metrics_beyond_loopback_and_keep_earn_a_warning() {
+    let text = "[daemon]\nmetrics_listen = \"0.0.0.0:9729\"\non_exit = \"keep\"\n[bulkheads.a]\n";
+    let warnings = parse("guard.toml", text).unwrap().warnings;
+    let lines: Vec<String> = warnings.iter().map(|w| format!("{:?} {}", w.line, w.key)).collect();
+    assert_eq!(lines, ["Some(2) daemon.metrics_listen", "Some(3) daemon.on_exit"]);
+    for fine in ["127.0.0.1:1", "127.9.9.9:0", "[::1]:9729", "[::ffff:127.0.0.1]:9729"] {
+        let text = format!("[daemon]\nmetrics_listen = \"{fine}\"\n[bulkheads.a]\n");
+        assert!(parse("guard.toml", &text).unwrap().warnings.is_empty(), "{fine}");
+    }
+}
+
+#[test]
+fn bulkheads_side_by_side_are_no_overlap() {
+    // "a-b" sorts between "a" and "a/b" as text, but not as a path.
+    plan("bulkheads.x.cgroup = \"a/b\"\nbulkheads.y.cgroup = \"a-b\"\nbulkheads.z.cgroup = \"ab\"");
+    plan("bulkheads.x.cgroup = \"r/a\"\nbulkheads.y.cgroup = \"r/ab\"");
+}
+
+#[test]
+fn four_thousand_bulkheads_and_services_are_read_in_a_blink() {
+    let entry = |n: usize| {
+        let (high, low) = (n / 256, n % 256);
+        format!(
+            "[bulkheads.b{n}]\ncgroup = \"agents/b{n}\"\n\
+             [services.s{n}]\nendpoints = [\"10.{high}.{low}.0/24:443\"]\n"
+        )
+    };
+    let mut text = (0..schema::MAX_BULKHEADS).map(entry).collect::<Vec<_>>().concat();
+    let started = std::time::Instant::now();
+    assert_eq!(plan(&text).bulkheads.len(), schema::MAX_BULKHEADS);
+    // Generous: it is a debug build on a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    text += "[bulkheads.more]\n[services.more]\nendpoints = [\"a.example\"]\n";
+    let errors = brief(&text);
+    assert_eq!(errors.len(), 2, "{errors:?}");
+    assert!(errors[0].contains("`bulkheads` has 4097 entries"), "{errors:?}");
+}
