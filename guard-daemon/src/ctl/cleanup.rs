@@ -7,6 +7,7 @@ use super::client::{Client, ClientError};
 use super::output::Output;
 use super::view::{self, Cleaned};
 use crate::control::api::{ErrorBody, Status};
+use crate::daemon::{self, CleanupReport};
 
 /// 0 if nothing is left, 3 if something is; an error (2) while a guardd runs.
 pub(super) async fn run(
@@ -37,12 +38,8 @@ fn alive(what: &str) -> ErrorBody {
     }
 }
 
-/// Plays the undo journal of `state_dir`. To be filled at the merge; until then it fails
-/// rather than say that a host is clean.
+/// Plays the undo log of `state_dir`.
 fn remove_leftovers(state_dir: &Path) -> Result<Cleaned, ErrorBody> {
-    Err(ErrorBody {
-        error: format!("this build of guardctl cannot undo the journal of {}", state_dir.display()),
-        help: "start guardd once: it undoes what the last one left".into(),
-        exit_code: 3,
-    })
+    let CleanupReport { removed, left } = daemon::cleanup(state_dir)?;
+    Ok(Cleaned { schema: "guard.cleanup/1".into(), removed, left })
 }

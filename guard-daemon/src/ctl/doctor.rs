@@ -5,6 +5,7 @@ use super::client::{Client, ClientError};
 use super::output::Output;
 use super::view;
 use crate::control::api::{Check, CheckResult, Doctor, ErrorBody};
+use crate::daemon;
 
 /// 0 without a failure, else 1.
 pub(super) async fn run(client: &Client, output: &Output) -> Result<u8, ErrorBody> {
@@ -21,7 +22,7 @@ pub(super) async fn run(client: &Client, output: &Output) -> Result<u8, ErrorBod
 }
 
 fn without_daemon(error: &ClientError) -> Doctor {
-    let mut checks = offline_checks();
+    let mut checks = daemon::doctor_offline();
     checks.push(Check {
         name: "daemon".into(),
         result: CheckResult::Warning,
@@ -30,10 +31,4 @@ fn without_daemon(error: &ClientError) -> Doctor {
         cure: "systemctl start guardd, then once more: guardctl doctor".into(),
     });
     Doctor { schema: "guard.doctor/1".into(), checks }
-}
-
-/// Checks that need no daemon. To be joined with guardd's own at the merge; empty until then,
-/// which the warning above owns up to.
-fn offline_checks() -> Vec<Check> {
-    Vec::new()
 }

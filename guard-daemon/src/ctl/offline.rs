@@ -6,11 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::output::Output;
+use crate::config;
 use crate::control::api::ErrorBody;
-
-// MERGE: delete this module and write `use crate::config;` instead.
-#[path = "offline/placeholder.rs"]
-mod config;
 
 /// Answer to `check`. `"schema": "guard.check/1"`.
 #[derive(Debug, Serialize)]

@@ -83,8 +83,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
     }
     tracing::info!("stopping");
     notify::stopping("taking guard off the host");
-    // The receivers may be gone already; that is as good.
-    drop(stopping.send(true));
+    stopping.send_replace(true);
     resolving.abort();
     for server in servers {
         if let Err(error) = server.await {
