@@ -8,8 +8,8 @@ use aya::maps::{CgroupStorage, cgroup_storage::CgroupStorageKey};
 use aya::programs::links::{CgroupAttachMode, FdLink};
 use aya::programs::{Program, ProgramError};
 
-use super::error::KernelError;
-use super::load::{Kernel, PROGRAMS};
+use super::error::{KernelError, cause_chain};
+use super::load::{KNOWS_BULKHEAD, Kernel, PROGRAMS};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -54,6 +54,9 @@ impl Kernel {
                 detail: cause_chain(e.as_ref()),
             })?;
             links.push(link);
+            if !KNOWS_BULKHEAD.contains(&name) {
+                continue;
+            }
             // Until this is written the program sees "no bulkhead" and lets everything pass.
             let map = self
                 .ebpf
@@ -100,16 +103,4 @@ impl Kernel {
             _ => Err(boxed(ProgramError::NotLoaded)),
         }
     }
-}
-
-/// An error with all its causes on one line.
-fn cause_chain(error: &(dyn std::error::Error + Send + Sync)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(err) = cause {
-        text.push_str(": ");
-        text.push_str(&err.to_string());
-        cause = err.source();
-    }
-    text
 }

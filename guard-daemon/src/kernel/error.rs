@@ -6,11 +6,10 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum KernelError {
     /// The object could not be loaded.
-    #[error("the kernel programs could not be loaded: {source}; {cure}")]
+    #[error("the kernel programs could not be loaded: {detail}; {cure}")]
     Load {
         /// What aya says.
-        #[source]
-        source: Box<aya::EbpfError>,
+        detail: String,
         /// What helps.
         cure: &'static str,
     },
@@ -48,15 +47,14 @@ pub enum KernelError {
         detail: String,
     },
     /// A map could not be read or written.
-    #[error("map {map}: {action} failed: {source}")]
+    #[error("map {map}: {action} failed: {detail}")]
     Map {
         /// Which map.
         map: &'static str,
         /// What was tried.
         action: &'static str,
         /// What the kernel says.
-        #[source]
-        source: Box<aya::maps::MapError>,
+        detail: String,
     },
     /// A map is full.
     #[error("{what}: {wanted} entries do not fit into {capacity}; use fewer, or wider prefixes")]
@@ -87,7 +85,7 @@ impl KernelError {
         map: &'static str,
         action: &'static str,
     ) -> impl FnOnce(aya::maps::MapError) -> Self {
-        move |source| Self::Map { map, action, source: Box::new(source) }
+        move |error| Self::Map { map, action, detail: cause_chain(&error) }
     }
 }
 
@@ -108,4 +106,16 @@ pub(super) fn cure_of(error: &(dyn std::error::Error + 'static)) -> &'static str
         cause = err.source();
     }
     "guard needs Linux 5.18 or newer with BTF; see `guardctl doctor`"
+}
+
+/// An error with all its causes on one line.
+pub(super) fn cause_chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(err) = cause {
+        text.push_str(": ");
+        text.push_str(&err.to_string());
+        cause = err.source();
+    }
+    text
 }

@@ -12,7 +12,7 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::stats::{HookStats, PairStats};
 
-use super::error::{KernelError, cure_of};
+use super::error::{KernelError, cause_chain, cure_of};
 use super::{OBJECT, btf};
 
 /// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
@@ -25,6 +25,18 @@ pub(super) const PROGRAMS: [(&str, u32); 8] = [
     ("guard_egress", 1),
     ("guard_ingress", 0),
     ("guard_release", 34),
+];
+
+/// Programs that ask which bulkhead they run for; the kernel keeps an identity for these alone. The
+/// others go by the socket's storage.
+pub(super) const KNOWS_BULKHEAD: [&str; 7] = [
+    "guard_connect4",
+    "guard_connect6",
+    "guard_sendmsg4",
+    "guard_sendmsg6",
+    "guard_sockops",
+    "guard_egress",
+    "guard_ingress",
 ];
 
 /// What the loader must know of the plan.
@@ -89,7 +101,7 @@ impl Kernel {
             .load(OBJECT)
             .map_err(|e| {
                 let cure = cure_of(&e);
-                KernelError::Load { source: Box::new(e), cure }
+                KernelError::Load { detail: cause_chain(&e), cure }
             })?;
         for (name, _) in PROGRAMS {
             load_program(&mut ebpf, name)?;
