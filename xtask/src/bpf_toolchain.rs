@@ -62,6 +62,14 @@ impl BpfToolchain {
         ]
     }
 
+    /// The one target directory of all inner builds, `target/bpf`, found from any path inside
+    /// `target` (a build script's `OUT_DIR`). Below `OUT_DIR` itself each of cargo's fingerprints
+    /// (build, clippy, release) would compile aya-ebpf and its build tools once more: a minute.
+    pub fn target_dir(inside: &Path) -> PathBuf {
+        let marked = |dir: &&Path| dir.join("CACHEDIR.TAG").is_file();
+        inside.ancestors().find(marked).unwrap_or(inside).join("bpf")
+    }
+
     /// `cargo SUBCOMMAND -p guard-ebpf --release --target …` with everything set that the inner
     /// build needs and nothing left over from an outer cargo. `target_dir` must not be the one
     /// of the outer build, whose lock is held.

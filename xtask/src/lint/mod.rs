@@ -55,7 +55,7 @@ fn plain(args: &[&str]) -> Result<Check> {
 /// clippy, its own warnings, as errors.
 fn kernel_programs() -> Result<Check> {
     let toolchain = BpfToolchain::find().map_err(|error| anyhow!(error))?;
-    let dir = cargo::target_dir()?.join("bpf-lint");
+    let dir = BpfToolchain::target_dir(&cargo::target_dir()?);
     let inner = |subcommand| -> Result<Command> {
         let mut command = toolchain.cargo(subcommand, env::consts::ARCH, &dir);
         command.current_dir(cargo::root()?);
