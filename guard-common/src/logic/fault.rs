@@ -75,7 +75,7 @@ mod tests {
             seed: u64,
             n: u64,
         ) {
-            let rule = FaultRule { delay_ns, jitter_ns, seed, ..rule() };
+            let rule = FaultRule { seed, delay_ns, jitter_ns, ..rule() };
             let got = super::delay_ns(&rule, n);
             prop_assert!(got >= delay_ns.saturating_sub(jitter_ns));
             prop_assert!(got <= delay_ns + jitter_ns);

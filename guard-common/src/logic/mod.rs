@@ -3,6 +3,11 @@
 //! Nothing here may read a clock, draw random bits, allocate or loop without a small bound: the
 //! kernel's verifier reads this code too.
 
+#![allow(
+    clippy::inline_always,
+    reason = "the kernel's verifier follows inlined code; a call would cost a stack frame there"
+)]
+
 pub mod exchange;
 pub mod fault;
 pub mod histogram;

@@ -15,7 +15,7 @@ use crate::observe::SharedIds;
 use crate::plan::{EndpointHost, Plan, ServicePlan};
 
 /// How long an old address stays after it was last seen in use.
-const KEEP_OLD: Duration = Duration::from_secs(60);
+const KEEP_OLD: Duration = Duration::from_mins(1);
 
 /// Addresses of names.
 #[derive(Debug, Default)]
@@ -109,11 +109,11 @@ impl Resolved {
     pub(crate) fn service_nets(&self, service: &ServicePlan) -> Vec<IpNet> {
         service.endpoints.iter().flat_map(|endpoint| self.nets(&endpoint.host)).collect()
     }
+}
 
-    /// Whether an endpoint of the plan stands for any port.
-    pub(crate) fn has_any_port(&self, plan: &Plan) -> bool {
-        plan.services.iter().flat_map(|s| &s.endpoints).any(|endpoint| endpoint.port.is_none())
-    }
+/// Whether an endpoint of the plan stands for any port.
+pub(crate) fn has_any_port(plan: &Plan) -> bool {
+    plan.services.iter().flat_map(|s| &s.endpoints).any(|endpoint| endpoint.port.is_none())
 }
 
 /// Host names of a plan.

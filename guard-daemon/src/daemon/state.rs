@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
 
 use super::bulkheads::LiveBulkhead;
-use super::endpoints::Resolved;
+use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
@@ -90,7 +90,7 @@ impl State {
     /// Writes the switches as plan and faults want them.
     pub(crate) fn write_control(&mut self) -> Result<(), DaemonError> {
         let mut flags = 0;
-        if self.resolved.has_any_port(&self.plan) {
+        if has_any_port(&self.plan) {
             flags |= guard_common::abi::policy::FLAG_ANY_PORT_ENDPOINTS;
         }
         let control = Control {

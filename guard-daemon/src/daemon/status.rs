@@ -16,7 +16,7 @@ impl Guard {
         let state = self.lock();
         let counters = state.kernel.counters()?;
         let hooks = state.kernel.hook_stats()?;
-        let problems = self.problems(&state);
+        let problems = state.problems();
         Ok(Status {
             schema: "guard.status/1".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -64,23 +64,25 @@ impl Guard {
         });
         bulkheads.collect()
     }
+}
 
+impl State {
     /// What is wrong now, one line each.
-    pub(crate) fn problems(&self, state: &State) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        for (name, live) in &state.bulkheads {
+        for (name, live) in &self.bulkheads {
             let text = live.state_text();
             if text != "attached" {
                 problems.push(format!("bulkhead {name} is {text}"));
             }
         }
-        for (name, why) in state.resolved.problems() {
+        for (name, why) in self.resolved.problems() {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }
-        if !state.reload_ok {
+        if !self.reload_ok {
             problems.push("the last reload failed; the configuration before it is in force".into());
         }
-        for fault in state.faults.records(&state.kernel) {
+        for fault in self.faults.records(&self.kernel) {
             for warning in fault.warnings {
                 problems.push(format!("fault {}: {warning}", fault.id));
             }

@@ -131,7 +131,7 @@ fn read_events(guard: &Guard, mut reader: EventReader, stop: &AtomicBool) {
         match read {
             Ok((_, 0)) => {}
             Ok((_, odd)) => {
-                tracing::error!(odd, "events of an unknown size: guardd is built wrongly")
+                tracing::error!(odd, "events of an unknown size: guardd is built wrongly");
             }
             Err(error) => {
                 tracing::error!(%error, "events cannot be read; counters are not affected");

@@ -54,7 +54,7 @@ impl Engines {
 
     /// Whether NFQUEUE works, or why not.
     pub fn nfqueue(&self) -> Result<(), &str> {
-        self.nfqueue.as_ref().map(|()| ()).map_err(String::as_str)
+        self.nfqueue.as_ref().copied().map_err(String::as_str)
     }
 
     /// Chooses the engine for delays of up to `longest` to these destinations. An empty list means

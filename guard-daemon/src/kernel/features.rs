@@ -10,9 +10,10 @@ const OLDEST: (u32, u32) = (5, 18);
 /// Capabilities that guardd needs: number, name, why.
 const CAPABILITIES: [(u32, &str, &str); 3] = [
     (39, "CAP_BPF", "loads the kernel programs"),
-    (12, "CAP_NET_ADMIN", "attaches them to cgroups and sets up delay queues"),
+    (CAP_NET_ADMIN, "CAP_NET_ADMIN", "attaches them to cgroups and sets up delay queues"),
     (38, "CAP_PERFMON", "reads the errno of failed connects"),
 ];
+const CAP_NET_ADMIN: u32 = 12;
 /// Includes all of the above for BPF purposes on every kernel.
 const CAP_SYS_ADMIN: u32 = 21;
 
@@ -76,7 +77,8 @@ fn capabilities() -> Feature {
         .iter()
         .filter(|(number, ..)| {
             // CAP_NET_ADMIN is not part of CAP_SYS_ADMIN; the two BPF ones are.
-            !has(*number) && !(*number != 12 && has(CAP_SYS_ADMIN))
+            let implied = *number != CAP_NET_ADMIN && has(CAP_SYS_ADMIN);
+            !has(*number) && !implied
         })
         .map(|(_, name, why)| format!("{name} ({why})"))
         .collect();

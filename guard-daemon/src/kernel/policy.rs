@@ -1,6 +1,6 @@
 //! Writes what the plan says: the daemon's switches, endpoints, protected addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use aya::maps::lpm_trie::Key;
@@ -96,19 +96,19 @@ impl Kernel {
                 capacity: CAPACITY,
             });
         }
-        let wanted: HashMap<(u32, [u8; 16]), ()> =
-            nets.iter().map(|net| ((mapped_bits(*net), map_address(net.network())), ())).collect();
+        let wanted: HashSet<(u32, [u8; 16])> =
+            nets.iter().map(|net| (mapped_bits(*net), map_address(net.network()))).collect();
         let old: Vec<Key<[u8; 16]>> = self
             .protected
             .keys()
             .collect::<Result<_, _>>()
             .map_err(KernelError::map("PROTECTED", "listing"))?;
-        for (bits, address) in wanted.keys() {
+        for (bits, address) in &wanted {
             self.protected
                 .insert(&Key::new(*bits, *address), 1_u32, 0)
                 .map_err(KernelError::map("PROTECTED", "writing"))?;
         }
-        for key in old.iter().filter(|key| !wanted.contains_key(&(key.prefix_len(), key.data()))) {
+        for key in old.iter().filter(|key| !wanted.contains(&(key.prefix_len(), key.data()))) {
             self.protected.remove(key).map_err(KernelError::map("PROTECTED", "removing"))?;
         }
         Ok(())

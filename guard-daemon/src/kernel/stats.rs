@@ -27,7 +27,7 @@ impl Kernel {
     /// Counters of every pair that ever talked.
     pub fn counters(&self) -> Result<Counters, KernelError> {
         let mut all = Counters::new();
-        for entry in self.pair_stats.iter() {
+        for entry in &self.pair_stats {
             let (pair, per_cpu) = entry.map_err(KernelError::map("PAIR_STATS", "reading"))?;
             let mut sum = PairStats::ZERO;
             for cpu in per_cpu.iter() {

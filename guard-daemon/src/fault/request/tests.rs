@@ -104,7 +104,7 @@ proptest! {
         };
         if let Ok(spec) = check(&request) {
             prop_assert!(spec.effect.probability() <= PROBABILITY_ALWAYS);
-            prop_assert!(spec.duration <= Duration::from_secs(86_400));
+            prop_assert!(spec.duration <= Duration::from_hours(24));
         }
     }
 }
