@@ -55,7 +55,9 @@ fn features() -> Vec<Check> {
 
 /// Loads the programs and drops them again: only the verifier itself can tell.
 fn programs() -> Check {
-    match Kernel::load(LoadOptions { pairs: 1, endpoints: 1 }) {
+    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1 })
+        .and_then(|mut kernel| kernel.verify_gates().map(|()| kernel));
+    match loaded {
         Ok(kernel) => {
             let count = kernel.verified_instructions().len();
             ok("programs", format!("{count} kernel programs pass this kernel's verifier"))
