@@ -307,16 +307,16 @@ impl FaultManager {
         let ticket = undo
             .intend(Undo::Mounted { path: self.bpffs.clone() })
             .map_err(|e| failed("announcing the mount of", &e))?;
-        nix::mount::mount(
-            Some("guard"),
-            &self.bpffs,
-            Some("bpf"),
-            nix::mount::MsFlags::MS_NOSUID
-                | nix::mount::MsFlags::MS_NODEV
-                | nix::mount::MsFlags::MS_NOEXEC,
-            Some("mode=0700"),
-        )
-        .map_err(|e| failed("mounting a bpffs at", &e))?;
+        let flags = nix::mount::MsFlags::MS_NOSUID
+            | nix::mount::MsFlags::MS_NODEV
+            | nix::mount::MsFlags::MS_NOEXEC;
+        let mounted =
+            nix::mount::mount(Some("guard"), &self.bpffs, Some("bpf"), flags, Some("mode=0700"));
+        if let Err(error) = mounted {
+            // Nothing was made: the entry must not outlive the attempt.
+            undo.done(ticket).map_err(|e| failed("taking back the announcement of", &e))?;
+            return Err(failed("mounting a bpffs at", &error));
+        }
         self.mounted = Some(ticket);
         Ok(())
     }
