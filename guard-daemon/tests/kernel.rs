@@ -1,4 +1,5 @@
 //! The kernel side against the real kernel: needs root.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, where a panic is the report")]
 
 use std::collections::BTreeMap;
 
@@ -26,9 +27,10 @@ fn release() -> String {
 /// The column of a kernel in the table of docs/verifier.md, by program.
 fn table(release: &str) -> Option<BTreeMap<String, u32>> {
     let text = include_str!("../../docs/verifier.md");
-    let mut rows = text.lines().filter_map(|line| line.strip_prefix('|')).map(|line| {
-        line.trim_end_matches('|').split('|').map(str::trim).collect::<Vec<_>>()
-    });
+    let mut rows = text
+        .lines()
+        .filter_map(|line| line.strip_prefix('|'))
+        .map(|line| line.trim_end_matches('|').split('|').map(str::trim).collect::<Vec<_>>());
     let head = rows.find(|cells| cells[0] == "program")?;
     let column = head.iter().position(|cell| *cell == release)?;
     let counts = rows.filter_map(|cells| {
