@@ -1,0 +1,2 @@
+//! Faults.
+fn main() {}
