@@ -12,8 +12,8 @@ use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE,
-    SOCKET_PROTECTED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE, SOCKET_PROTECTED,
+    SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::{exchange, histogram};
@@ -160,6 +160,9 @@ fn on_sent(
         return;
     }
     let first = first_bytes(ctx, headers);
+    if exchange::is_tls_alert(first, headers.payload_bytes) {
+        return;
+    }
     let next = exchange::on_sent(word, departed_ns(control, ctx.skb.skb), first);
     if next == word || !atomics::replace(&raw mut state.exchange_start_ns, word, next) {
         return;
