@@ -12,7 +12,7 @@ use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE, SOCKET_PROTECTED,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_PROTECTED,
     SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
@@ -232,7 +232,7 @@ fn on_received(
         }
     }
     if headers.tcp_flags & TCP_FIN != 0 {
-        atomics::set_bits(&raw mut state.flags, SOCKET_FIN_SEEN);
+        socket::peer_closed(state);
     }
 }
 
@@ -349,6 +349,7 @@ fn adopt(
         connect_start_ns: 0,
         exchange_start_ns: 0,
         answer_ns: 0,
+        peer_closed_ns: 0,
         exchanges: 0,
         sent_bytes: 0,
         received_bytes: 0,
