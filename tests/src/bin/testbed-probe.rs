@@ -117,7 +117,9 @@ impl Probe {
                 return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
             }
             answer.extend_from_slice(&buffer[..count]);
-            let Some(at) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { continue };
+            let Some(at) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+                continue;
+            };
             let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let length: usize = length.context("no content-length")?.trim().parse()?;

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::requires;
 
-use crate::rig::{
-    LIMIT, Metered, RESEARCH, WRITING, agent, events_when, pair_when, services, url,
-};
+use crate::rig::{LIMIT, Metered, RESEARCH, WRITING, agent, events_when, pair_when, services, url};
 
 #[test]
 fn longest_prefix_then_port() {
@@ -65,9 +63,10 @@ fn longest_prefix_then_port() {
         assert!(record.is_ok(), "{record:?}");
         let count = wanted.entry(service).or_default();
         *count += 1;
-        let seen = pair_when(&guardd, RESEARCH, service, &format!("{} in it", listen[index]), |p| {
-            p.call("success") == *count
-        });
+        let seen =
+            pair_when(&guardd, RESEARCH, service, &format!("{} in it", listen[index]), |p| {
+                p.call("success") == *count
+            });
         assert_eq!(seen.connects, *count);
     }
     let seen = services(&guardd, RESEARCH);

@@ -72,8 +72,7 @@ fn a_server_that_is_silent_and_one_that_has_closed() {
     assert!(seconds >= least && seconds <= most, "{least} <= {seconds} <= {most}");
     assert!(silent["sent_bytes"].as_u64().unwrap() > 3000, "{silent}");
     assert_eq!(silent["unacknowledged_bytes"], 0, "{silent}");
-    let labels =
-        [r#"bulkhead="research""#, r#"destination="api""#, r#"state="first_byte""#];
+    let labels = [r#"bulkhead="research""#, r#"destination="api""#, r#"state="first_byte""#];
     assert_eq!(metric(&guardd, "guard_waits", &labels), 1.0);
 
     // Its end is the end of the wait.
