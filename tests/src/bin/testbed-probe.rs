@@ -155,7 +155,7 @@ impl Probe {
         let (socket, _) = self.udp(name)?;
         socket.set_read_timeout(Some(quiet))?;
         let (mut numbers, mut received) = (Vec::new(), 0);
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 2048];
         while numbers.len() < count {
             match socket.recv(&mut buffer) {
                 Ok(bytes) => {

@@ -4,8 +4,9 @@ use std::process::Command;
 
 use serde_json::Value;
 use testbed::guardd::{Ctl, Guardd};
+use testbed::wait;
 
-use super::services;
+use super::{LIMIT, services};
 
 /// `fault inject --bulkhead B … WORDS`; the fault's record.
 pub fn inject(guardd: &Guardd, bulkhead: &str, words: &str) -> Value {
@@ -81,11 +82,16 @@ impl Rules {
         assert_eq!(self.chains(), [""; 0]);
         for chain in chains {
             let (program, name) = chain.split_once(' ').unwrap();
-            let rules = saved(program);
-            let exists = rules.lines().any(|line| line.starts_with(&format!(":{name} ")));
-            // Another guardd of the host may have been given the queue number meanwhile.
-            let of_another = rules.lines().any(|line| line.ends_with(&format!("-j {name}")));
-            assert!(!exists || of_another, "{chain} is left:\n{rules}");
+            let mut rules = String::new();
+            let gone = wait::until("a chain to be gone", LIMIT, || {
+                rules = saved(program);
+                let exists = rules.lines().any(|line| line.starts_with(&format!(":{name} ")));
+                // Another guardd of the host may have been given the queue number meanwhile, and
+                // may just be making or removing its rules.
+                let of_another = rules.lines().any(|line| line.ends_with(&format!("-j {name}")));
+                !exists || of_another
+            });
+            assert!(gone.is_ok(), "{chain} is left:\n{rules}");
         }
     }
 }
