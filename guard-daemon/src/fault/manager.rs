@@ -192,12 +192,8 @@ impl FaultManager {
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None });
         let path = context.kernel.open_gate(gate, fault.slot, &self.bpffs)?;
-        let rule = DelayRule {
-            slot: gate,
-            queue: number,
-            cgroup_path: context.cgroup.clone(),
-            gate: Some(path),
-        };
+        let rule =
+            DelayRule { queue: number, cgroup_path: context.cgroup.clone(), gate: Some(path) };
         let installed = iptables::install(&rule, context.undo)?;
         fault.warnings.extend(installed.warning.clone());
         delay.rule = Some(installed);

@@ -86,7 +86,7 @@ pub fn undo(entry: &Entry) -> Result<UndoResult, UndoError> {
         },
         Undo::Mounted { path } => unmount(path),
         Undo::IptablesChain { family, table, chain, hook } => {
-            let removed = iptables::remove_chain(*family, table, hook, chain)?;
+            let removed = iptables::remove_dead_chain(*family, table, hook, chain)?;
             Ok(if removed { UndoResult::Removed } else { UndoResult::Gone })
         }
         Undo::SystemdUnit { name } => stop_unit(name),

@@ -2,7 +2,7 @@
 //! only chains with names that guard gives (see `is_ours`) and the jumps to them.
 
 use super::command::Tables;
-use super::{CHAIN_PREFIX, HOOK, IptablesError, PROBE, TABLE};
+use super::{CHAIN_PREFIX, HOOK, IptablesError, PROBE, TABLE, owner};
 use crate::journal::Family;
 
 /// What is in table `mangle` of either family with a name of ours, as `iptables: GUARD-D0`.
@@ -16,14 +16,16 @@ pub fn list_leftovers() -> Vec<String> {
     found
 }
 
-/// Removes all that [`list_leftovers`] lists; goes on after an error and returns the first.
+/// Removes all that [`list_leftovers`] lists and that no guardd that runs owns; goes on after an
+/// error and returns the first.
 pub fn remove_leftovers() -> Result<Vec<String>, IptablesError> {
     let mut removed = Vec::new();
     let mut first_error = None;
     for family in [Family::V4, Family::V6] {
         for chain in our_chains(family) {
-            match remove_chain(family, TABLE, HOOK, &chain) {
-                Ok(_) => removed.push(format!("{}: {chain}", Tables(family).command())),
+            match remove_dead_chain(family, TABLE, HOOK, &chain) {
+                Ok(false) => {}
+                Ok(true) => removed.push(format!("{}: {chain}", Tables(family).command())),
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }
@@ -33,9 +35,23 @@ pub fn remove_leftovers() -> Result<Vec<String>, IptablesError> {
     first_error.map_or(Ok(removed), Err)
 }
 
+/// [`remove_chain`], unless a guardd that runs owns the chain now.
+pub fn remove_dead_chain(
+    family: Family,
+    table: &str,
+    hook: &str,
+    chain: &str,
+) -> Result<bool, IptablesError> {
+    if owner::lives(chain) {
+        tracing::info!(chain, "a chain of a guardd that runs: left alone");
+        return Ok(false);
+    }
+    remove_chain(family, table, hook, chain)
+}
+
 /// Removes the jumps from `hook` to one of our chains, then the chain. Returns whether there was
 /// anything. A chain of another name, table or hook than ours is left alone (and logged).
-pub fn remove_chain(
+pub(super) fn remove_chain(
     family: Family,
     table: &str,
     hook: &str,
@@ -93,7 +109,7 @@ fn our_chains(family: Family) -> Vec<String> {
     names.collect()
 }
 
-/// `GUARD-D<slot>` or `GUARD-DPROBE<pid>`: strict, for somebody may have a GUARD-DMZ.
+/// `GUARD-D<queue>` or `GUARD-DPROBE<pid>`: strict, for somebody may have a GUARD-DMZ.
 fn is_ours(chain: &str) -> bool {
     let Some(rest) = chain.strip_prefix(CHAIN_PREFIX) else { return false };
     let digits = rest.strip_prefix(PROBE).unwrap_or(rest);

@@ -1,10 +1,14 @@
 //! The netfilter rules that send a bulkhead's packets to the delay engine, put up and taken down
 //! with the commands `iptables` and `ip6tables`.
 //!
-//! Per fault and address family: a chain of our own, `GUARD-D<slot>` in table `mangle`, with one
+//! Per fault and address family: a chain of our own, `GUARD-D<queue>` in table `mangle`, with one
 //! rule (gate, then NFQUEUE), and one jump to it from OUTPUT for the bulkhead's cgroup. Both are
 //! written to the undo log first. Nothing that does not bear our name is ever changed, and no
 //! rule is addressed by its number (that could hit another's rule after a concurrent change).
+//!
+//! Several guardds may run on one host. A queue number has one listener, so whoever listens on
+//! queue N owns the chain `GUARD-DN`: a chain of that name that is there already was left by a
+//! dead guardd, and one whose queue is listened to is never cleaned up by others.
 //!
 //! Left behind with the nftables flavour of iptables: the empty base chains of table `mangle`,
 //! which that command makes at first use and never removes.
@@ -15,12 +19,14 @@ use crate::journal::{Family, LogError, Ticket, Undo, UndoLog};
 
 mod command;
 mod leftovers;
+mod owner;
 mod probe;
 #[cfg(test)]
 mod tests;
 
 use command::Tables;
-pub use leftovers::{list_leftovers, remove_chain, remove_leftovers};
+use leftovers::remove_chain;
+pub use leftovers::{list_leftovers, remove_dead_chain, remove_leftovers};
 pub use probe::probe;
 
 /// Beginning of the names of all our chains.
@@ -35,10 +41,9 @@ pub const HOOK: &str = "OUTPUT";
 /// One delay fault's rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelayRule {
-    /// Number of the fault's slot; names the chain.
-    pub slot: u32,
-    /// NFQUEUE number; start its [`crate::net::delay::DelayQueue`] first. Without a listener
-    /// packets pass (`--queue-bypass`).
+    /// NFQUEUE number, which names the chain too. Start its [`crate::net::delay::DelayQueue`]
+    /// first, and stop it last: that is what makes the chain ours. Without a listener packets
+    /// pass (`--queue-bypass`).
     pub queue: u16,
     /// The bulkhead's cgroup, absolute from the root of the cgroup2 mount (of this process's
     /// cgroup namespace): `/agents/research`. It must exist. At most 511 bytes.
@@ -51,7 +56,7 @@ pub struct DelayRule {
 impl DelayRule {
     /// Name of the chain.
     pub fn chain(&self) -> String {
-        format!("{CHAIN_PREFIX}{}", self.slot)
+        format!("{CHAIN_PREFIX}{}", self.queue)
     }
 }
 
@@ -128,7 +133,7 @@ pub fn install(rule: &DelayRule, log: &mut UndoLog) -> Result<Installed, Iptable
             && let Err(error) = tables.list(None)
         {
             let warning = format!("IPv6 packets are not delayed: {error}");
-            tracing::warn!(slot = rule.slot, "{warning}");
+            tracing::warn!(queue = rule.queue, "{warning}");
             installed.warning = Some(warning);
             continue;
         }
@@ -155,8 +160,14 @@ fn install_family(
         chain: chain.clone(),
         hook: HOOK.to_owned(),
     })?;
+    // Of a dead guardd that had this queue before us.
+    let made = remove_chain(tables.0, TABLE, HOOK, &chain)
+        .and_then(|_removed| tables.run(&["-N", &chain]));
+    if let Err(error) = made {
+        log.done(ticket)?;
+        return Err(error);
+    }
     tickets.push((tables.0, ticket));
-    tables.run(&["-N", &chain])?;
     let queue = rule.queue.to_string();
     let gate = rule.gate.as_ref().map(|path| path.to_string_lossy());
     let mut arguments = vec!["-A", &chain];

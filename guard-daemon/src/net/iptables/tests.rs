@@ -29,8 +29,8 @@ impl Cgroup {
         Self { name, path }
     }
 
-    fn rule(&self, slot: u32, queue: u16) -> DelayRule {
-        DelayRule { slot, queue, cgroup_path: format!("/{}", self.name), gate: None }
+    fn rule(&self, queue: u16) -> DelayRule {
+        DelayRule { queue, cgroup_path: format!("/{}", self.name), gate: None }
     }
 }
 
@@ -97,7 +97,7 @@ fn root_only_the_cgroup_is_delayed_and_nothing_stays() {
         let delay = Duration::from_millis(150);
         let profile = DelayProfile { delay, jitter: Duration::ZERO, seed: 0 };
         let queue = DelayQueue::start(3, profile).unwrap();
-        let installed = install(&cgroup.rule(3, 3), &mut log).unwrap();
+        let installed = install(&cgroup.rule(3), &mut log).unwrap();
         assert_eq!(installed.warning, None);
         assert_eq!(list_leftovers(), ["iptables: GUARD-D3", "ip6tables: GUARD-D3"]);
         assert!(transit(&mut inside, &server) >= delay);
@@ -125,12 +125,8 @@ fn root_failed_install_leaves_nothing_and_says_why() {
     }
     in_own_netns(|| {
         let (dir, mut log) = log();
-        let rule = DelayRule {
-            slot: 1,
-            queue: 1,
-            cgroup_path: "/guard-test/is/not/there".to_owned(),
-            gate: None,
-        };
+        let rule =
+            DelayRule { queue: 1, cgroup_path: "/guard-test/is/not/there".to_owned(), gate: None };
         let error = install(&rule, &mut log).unwrap_err().to_string();
         assert!(error.contains("/guard-test/is/not/there"), "{error}");
         assert!(error.contains("must exist"), "{error}");
@@ -173,8 +169,8 @@ fn root_leftovers_of_a_dead_daemon_go_and_nothing_else() {
         };
         let before = rules();
         // What a SIGKILL leaves: rules without their owner, here even without their cgroup.
-        std::mem::forget(install(&cgroup.rule(1, 1), &mut log).unwrap());
-        std::mem::forget(install(&cgroup.rule(12, 2), &mut log).unwrap());
+        std::mem::forget(install(&cgroup.rule(1), &mut log).unwrap());
+        std::mem::forget(install(&cgroup.rule(12), &mut log).unwrap());
         drop(cgroup);
         assert_eq!(list_leftovers().len(), 4);
         assert_eq!(remove_leftovers().unwrap().len(), 4);
@@ -182,6 +178,31 @@ fn root_leftovers_of_a_dead_daemon_go_and_nothing_else() {
         assert_eq!(remove_leftovers().unwrap(), [""; 0]);
         assert!(!remove_chain(Family::V4, TABLE, HOOK, "GUARD-DMZ").unwrap(), "not ours");
         assert_eq!(rules(), before);
+    });
+}
+
+#[test]
+fn root_what_a_running_guardd_made_is_left_and_what_a_dead_one_left_is_taken_over() {
+    if !is_root("root_what_a_running_guardd_made_is_left_and_what_a_dead_one_left_is_taken_over") {
+        return;
+    }
+    in_own_netns(|| {
+        let (_dir, mut log) = log();
+        let cgroup = Cgroup::new("alive");
+        std::mem::forget(install(&cgroup.rule(7), &mut log).unwrap());
+        let profile =
+            DelayProfile { delay: Duration::from_millis(1), jitter: Duration::ZERO, seed: 0 };
+        let queue = DelayQueue::start(7, profile).unwrap();
+        assert_eq!(remove_leftovers().unwrap(), [""; 0], "its queue has a listener");
+        assert_eq!(list_leftovers().len(), 2);
+        // Whoever has the queue owns the name: the old chain does not stop a new one.
+        let installed = install(&cgroup.rule(7), &mut log).unwrap();
+        assert_eq!(list_leftovers().len(), 2);
+        let rules = run("iptables", &["-t", "mangle", "-S"]);
+        assert_eq!(rules.matches("-j GUARD-D7").count(), 1, "{rules}");
+        remove(installed, &mut log).unwrap();
+        queue.stop().unwrap();
+        assert_eq!(list_leftovers(), [""; 0]);
     });
 }
 
