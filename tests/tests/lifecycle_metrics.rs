@@ -1,5 +1,10 @@
 //! `/metrics` as Prometheus reads it: OpenMetrics text, every line understood, every series once.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may die of what it did not expect")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may die of what it did not expect"
+)]
 
 mod safety_support;
 
