@@ -92,8 +92,9 @@ fn nested_paths_are_made_and_removed_one_by_one() {
     if !requires::cgroups("nested_paths_are_made_and_removed_one_by_one") {
         return;
     }
-    let body = |names: &[&str]| -> String {
-        names.iter().map(|n| format!("[bulkheads.{n}]\ncgroup = \"x/y/{n}\"\n")).collect()
+    let body = |names: &[&str]| {
+        let tables = names.iter().map(|n| format!("[bulkheads.{n}]\ncgroup = \"x/y/{n}\"\n"));
+        tables.collect::<Vec<_>>().concat()
     };
     let mut guardd = Guardd::prepare(GuarddConfig::new(body(&["one", "two"]))).unwrap();
     // The outermost is somebody else's.
