@@ -1,5 +1,6 @@
 //! Which service a destination belongs to, and whether it is protected.
 
+use guard_common::abi::ids::SERVICE_OTHER;
 use guard_common::abi::policy::{
     Control, ENDPOINT_PORT_BITS, EndpointMatch, FLAG_ANY_PORT_ENDPOINTS, SSH_PORT,
 };
@@ -8,6 +9,9 @@ use crate::maps;
 
 /// An address in the form of `EndpointMatch::address`.
 pub(crate) type Address = [u8; 16];
+
+/// Bits of the prefix that maps IPv4 into IPv6.
+const MAPPED_BITS: u32 = 96;
 
 /// What a destination is.
 #[derive(Clone, Copy)]
@@ -39,7 +43,7 @@ pub(crate) const fn halves(address: Address) -> [u64; 2] {
 #[inline(always)]
 const fn is_loopback(address: Address) -> bool {
     let [high, low] = halves(address);
-    let v4 = high == 0 && low.to_be() >> 32 == 0xffff && address[12] == 127;
+    let v4 = is_mapped(address) && address[12] == 127;
     let v6 = high == 0 && low.to_be() == 1;
     v4 || v6
 }
@@ -48,15 +52,32 @@ const fn is_loopback(address: Address) -> bool {
 #[inline(always)]
 pub(crate) fn destination(control: &Control, address: Address, port: u16) -> Destination {
     let what = EndpointMatch { port_be: port.to_be(), pad: 0, address };
-    let (mut service, bits) = maps::endpoint(ENDPOINT_PORT_BITS + 128, what);
+    let (mut service, bits) = endpoint(what);
     if control.flags & FLAG_ANY_PORT_ENDPOINTS != 0 {
-        let (any_service, any_bits) =
-            maps::endpoint(ENDPOINT_PORT_BITS + 128, EndpointMatch { port_be: 0, ..what });
+        let (any_service, any_bits) = endpoint(EndpointMatch { port_be: 0, ..what });
         if any_bits > bits {
             service = any_service;
         }
     }
     Destination { service, protected: is_protected(control, address, port) }
+}
+
+/// The best endpoint for an address, as [`maps::endpoint`]. An IPv6 prefix that is shorter than the
+/// mapping of IPv4 (`::/0`) does not mean IPv4.
+#[inline(always)]
+fn endpoint(what: EndpointMatch) -> (u32, u32) {
+    let (service, bits) = maps::endpoint(ENDPOINT_PORT_BITS + 128, what);
+    if bits <= MAPPED_BITS && is_mapped(what.address) {
+        (SERVICE_OTHER, 0)
+    } else {
+        (service, bits)
+    }
+}
+
+#[inline(always)]
+const fn is_mapped(address: Address) -> bool {
+    let [high, low] = halves(address);
+    high == 0 && low.to_be() >> 32 == 0xffff
 }
 
 #[inline(always)]

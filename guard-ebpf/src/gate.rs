@@ -42,7 +42,7 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
         return PASS;
     }
     let Some(stats) = maps::fault_stats(slot) else { return PASS };
-    match faults::decide(control, slot, rule, stats, destination.protected, socket::now_ns()) {
+    match faults::decide(control.mode, slot, rule, stats, destination.protected, socket::now_ns()) {
         Decision::Act(_) => {
             atomics::add(&raw mut stats.delayed, 1);
             QUEUE

@@ -13,7 +13,8 @@ use guard_common::abi::outcome::Outcome;
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
     SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE,
-    SOCKET_PROTECTED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
+    SOCKET_PROTECTED, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP,
+    SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::{exchange, histogram};
@@ -210,6 +211,11 @@ fn on_received(
 ) {
     let payload = u64::from(headers.payload_bytes);
     atomics::add(&raw mut stats.received_packets, 1);
+    if state.flags & SOCKET_RELEASED != 0 {
+        // The agent has closed: what still comes says nothing of the call that it gave up.
+        atomics::add(&raw mut stats.received_bytes, payload);
+        return;
+    }
     if headers.tcp_flags & TCP_RST != 0 {
         atomics::set_bits(&raw mut state.flags, SOCKET_RST_SEEN);
         if state.flags & SOCKET_ADOPTED != 0 {

@@ -160,11 +160,12 @@ fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
     }
     // SAFETY: fields of the context.
     let srtt_us = unsafe { (*ctx.ops).srtt_us } >> SRTT_SHIFT;
-    if srtt_us != 0 && state.flags & SOCKET_ESTABLISHED != 0 {
-        if let Some(stats) = maps::pair_stats(socket::pair(state)) {
-            atomics::add(&raw mut stats.rtt_samples, 1);
-            atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
-        }
+    if srtt_us != 0
+        && state.flags & SOCKET_ESTABLISHED != 0
+        && let Some(stats) = maps::pair_stats(socket::pair(state))
+    {
+        atomics::add(&raw mut stats.rtt_samples, 1);
+        atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
     }
     socket::finish(state, pending_error(ctx), cookie(ctx));
 }

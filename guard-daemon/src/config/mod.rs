@@ -68,7 +68,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// Reads the text of a configuration; `name` is the file's name in messages.
 pub fn parse(name: &str, text: &str) -> Result<Loaded, ConfigErrors> {
     if text.len() as u64 > MAX_FILE_BYTES {
-        let (message, help) = too_long(text.len() as u64);
+        let (message, help) = too_long();
         return Err(unreadable(name, "", message, help));
     }
     let mut sink = Sink::new(Arc::new(Source::new(name, text)));
@@ -99,7 +99,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, (String, String)> {
         };
         (format!("cannot {what} the file: {error}"), help.to_owned())
     };
-    let metadata = std::fs::metadata(path).map_err(|e| failed("find", &e))?;
+    let metadata = std::fs::metadata(path).map_err(|e| failed("look at", &e))?;
     if metadata.is_dir() {
         return Err(("is a directory".into(), "name a file, such as guard.toml".into()));
     }
@@ -107,13 +107,14 @@ fn read_file(path: &Path) -> Result<Vec<u8>, (String, String)> {
     let mut bytes = Vec::new();
     file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(|e| failed("read", &e))?;
     if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(too_long(metadata.len().max(bytes.len() as u64)));
+        return Err(too_long());
     }
     Ok(bytes)
 }
 
-fn too_long(bytes: u64) -> (String, String) {
-    let message = format!("the file has {bytes} bytes; at most {MAX_FILE_BYTES} (8 MiB) are read");
+fn too_long() -> (String, String) {
+    let message =
+        format!("the file is longer than {MAX_FILE_BYTES} bytes (8 MiB), the most that is read");
     (message, "is this the right file?".into())
 }
 

@@ -2,9 +2,11 @@
 //! reading on, so that the other errors of the file are reported in the same run.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::Range;
+use std::sync::Arc;
 
-use toml::de::DeTable;
+use toml::de::{DeTable, Error};
 
 use super::diagnostic::Severity;
 use super::sink::Sink;
@@ -23,35 +25,42 @@ pub(super) fn check<'t>(text: &'t str, sink: &mut Sink) -> Cow<'t, str> {
         return Cow::Borrowed(text);
     }
     errors.sort_by_key(|e| e.span().map(|s| s.start));
-    let source = std::sync::Arc::clone(sink.source());
-    let mut broken_lines: Vec<usize> = Vec::new();
-    for error in &errors {
+    let source = Arc::clone(sink.source());
+    let place = |error: &Error| error.span().unwrap_or(text.len()..text.len());
+    let line = |error: &Error| source.line_index(source.clip(&place(error)).start);
+    let (duplicates, mut broken): (Vec<Error>, Vec<Error>) =
+        errors.into_iter().partition(|e| e.message() == DUPLICATE);
+    // What follows an error on the same line is mostly its consequence.
+    broken.dedup_by_key(|e| line(e));
+    let lines: Vec<usize> = broken.iter().map(line).collect();
+    let repaired = if lines.is_empty() { None } else { blank(text, &source, &lines) };
+    if repaired.is_none() {
+        // So is, where an error goes beyond its line, the same complaint about later ones.
+        let mut said = HashSet::new();
+        broken.retain(|e| said.insert(e.message().to_owned()));
+    }
+    for error in duplicates.iter().chain(&broken) {
         if sink.is_full() {
             sink.count_error();
-            continue;
-        }
-        let span = error.span().unwrap_or(text.len()..text.len());
-        if error.message() == DUPLICATE {
-            duplicate(&source, &span, sink);
-            continue;
-        }
-        let line = source.line_index(source.clip(&span).start);
-        // What follows an error on the same line is mostly its consequence.
-        if broken_lines.last() != Some(&line) {
-            broken_lines.push(line);
+        } else if error.message() == DUPLICATE {
+            duplicate(&source, &place(error), sink);
+        } else {
             let message = format!("not valid TOML: {}", plainly(error.message()));
-            sink.error(&span, "", message, "here", hint(&source, line, error.message()));
+            let help = hint(&source, line(error), error.message());
+            sink.error(&place(error), "", message, "here", help);
         }
     }
-    let Some(first) = broken_lines.first() else {
-        return Cow::Borrowed(text);
-    };
-    if let Some(repaired) = blank(text, &source, &broken_lines) {
-        sink.set_incomplete();
-        return Cow::Owned(repaired);
+    match (repaired, lines.first()) {
+        (Some(repaired), _) => {
+            sink.set_incomplete();
+            Cow::Owned(repaired)
+        }
+        (None, Some(first)) => {
+            sink.set_broken(source.line_range(*first).start);
+            Cow::Borrowed(text)
+        }
+        (None, None) => Cow::Borrowed(text),
     }
-    sink.set_broken(source.line_range(*first).start);
-    Cow::Borrowed(text)
 }
 
 /// The parser's words, where they would mislead.
@@ -80,6 +89,11 @@ fn blank(text: &str, source: &Source, lines: &[usize]) -> Option<String> {
 }
 
 fn hint(source: &Source, line: usize, message: &str) -> String {
+    if message.contains("array") {
+        return "put a comma between the values of a list, and close it with `]`; is the list before \
+                this closed?"
+            .into();
+    }
     let text = source.text.get(source.line_range(line)).unwrap_or_default();
     let value = text.split_once('=').map(|(_, v)| v.split('#').next().unwrap_or_default().trim());
     let Some(value) = value.filter(|_| !text.trim_start().starts_with('[')) else {

@@ -55,7 +55,9 @@ fn features() -> Vec<Check> {
 
 /// Loads the programs and drops them again: only the verifier itself can tell.
 fn programs() -> Check {
-    match Kernel::load(LoadOptions { pairs: 1, endpoints: 1 }) {
+    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1 })
+        .and_then(|mut kernel| kernel.verify_gates().map(|()| kernel));
+    match loaded {
         Ok(kernel) => {
             let count = kernel.verified_instructions().len();
             ok("programs", format!("{count} kernel programs pass this kernel's verifier"))
@@ -247,6 +249,17 @@ impl Guard {
 
     fn events_check(&self) -> Check {
         match self.lock().kernel.hook_stats() {
+            Ok(hooks) if hooks.storage_failures + hooks.stats_failures > 0 => problem(
+                CheckResult::Warning,
+                "hooks",
+                format!(
+                    "{} times no memory for a socket, {} times none for counters",
+                    hooks.storage_failures, hooks.stats_failures
+                ),
+                "these connections are neither counted nor faulted",
+                "free kernel memory; a processor without cmpxchg16b cannot run guard on Linux 7 \
+                 and newer",
+            ),
             Ok(hooks) if hooks.events_lost == 0 => ok("events", "none lost"),
             Ok(hooks) => problem(
                 CheckResult::Warning,

@@ -30,6 +30,18 @@ const NAMES: [&str; MAX_DELAY_GATES] = [
 ];
 
 impl Kernel {
+    /// Loads every gate, so that the verifier has its say before one is needed.
+    pub fn verify_gates(&mut self) -> Result<(), KernelError> {
+        NAMES.into_iter().try_for_each(|name| self.load_gate(name))
+    }
+
+    fn load_gate(&mut self, name: &'static str) -> Result<(), KernelError> {
+        if self.ebpf.program(name).is_some_and(|program| program.fd().is_ok()) {
+            return Ok(());
+        }
+        load_program(&mut self.ebpf, name)
+    }
+
     /// Loads gate `gate` (below [`MAX_DELAY_GATES`]), ties it to a rule slot and pins it below
     /// `bpffs`. The path is for `iptables -m bpf --object-pinned`.
     pub fn open_gate(
@@ -48,10 +60,7 @@ impl Kernel {
         if path.exists() {
             return Ok(path);
         }
-        let loaded = self.ebpf.program(name).is_some_and(|p| p.fd().is_ok());
-        if !loaded {
-            load_program(&mut self.ebpf, name)?;
-        }
+        self.load_gate(name)?;
         let program =
             self.ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
         program.pin(&path).map_err(|e| KernelError::Io {

@@ -18,6 +18,10 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
     let mut places: Vec<Place<'_>> = Vec::new();
     for entry in root.named("bulkheads") {
         let field = entry.node.field("cgroup");
+        // Its name is its cgroup only if the file says nothing else.
+        if field.is_none() && (entry.node.wrong.contains(&"cgroup") || !sink.is_complete()) {
+            continue;
+        }
         let cgroup = entry.node.text("cgroup").unwrap_or(&entry.name);
         places.push(Place {
             components: cgroup.split('/').collect(),

@@ -11,11 +11,11 @@ pub(super) fn all() -> Vec<Topic> {
 fn topic(outcome: Outcome) -> Topic {
     let (summary, advice) = words(outcome);
     let counts = if outcome.is_failure() {
-        "yes: it lowers the success rate, and several in a row open a breaker"
+        "yes: it lowers the success rate, and counts towards opening a breaker (a later version)"
     } else if outcome == Outcome::Throttled {
-        "in part: it lowers the success rate and fails a probe, but opens no breaker by itself"
+        "in part: it lowers the success rate, but several in a row open no breaker"
     } else if outcome == Outcome::Success {
-        "no: it raises the success rate and closes a breaker that probes"
+        "no: it raises the success rate"
     } else {
         "no: it says nothing about the service"
     };

@@ -46,7 +46,7 @@ impl<'s> Reader<'s> {
     }
 
     fn table(&mut self, table: &DeTable<'_>, keys: &'static [Key], place: &Place) -> Node {
-        let mut fields = Vec::new();
+        let (mut fields, mut wrong) = (Vec::new(), Vec::new());
         for (name, value) in table {
             let at = Place {
                 path: join(&place.path, name.get_ref()),
@@ -54,7 +54,10 @@ impl<'s> Reader<'s> {
                 inert: place.inert,
             };
             match keys.iter().find(|k| k.name == name.get_ref()) {
-                Some(key) => fields.extend(self.field(key, &at, value)),
+                Some(key) => match self.field(key, &at, value) {
+                    Some(field) => fields.push(field),
+                    None => wrong.push(key.name),
+                },
                 None => self.unknown(name.get_ref(), keys, &at, place),
             }
         }
@@ -68,7 +71,7 @@ impl<'s> Reader<'s> {
                 Absent::Words(_) => fields.extend(self.empty_section(key, place)),
             }
         }
-        Node { path: place.path.clone(), fields }
+        Node { path: place.path.clone(), fields, wrong }
     }
 
     fn field(

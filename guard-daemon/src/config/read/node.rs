@@ -49,6 +49,8 @@ pub(in crate::config) struct Field {
 pub(in crate::config) struct Node {
     pub(in crate::config) path: String,
     pub(in crate::config) fields: Vec<Field>,
+    /// Keys that are in the file with a wrong value: neither that nor the default holds.
+    pub(in crate::config) wrong: Vec<&'static str>,
 }
 
 impl Node {

@@ -131,7 +131,7 @@ pub static ROOT: &[Key] = &[
         Kind::Named { keys: SERVICE, names: Names::Service, max: MAX_SERVICES },
         Absent::Words("none: every destination belongs to the built-in service `other`"),
         "The peers that agents call, each a named set of endpoints. A destination belongs to the \
-         service with the longest matching prefix; an endpoint with a port goes before one without. \
+         service with the longest matching prefix; of two as long, to the one that names the port. \
          What no endpoint matches is the built-in service `other`.",
     ),
     Key::new(

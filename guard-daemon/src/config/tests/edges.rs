@@ -26,12 +26,12 @@ fn files_that_cannot_be_read() {
     let directory = tempfile::tempdir().unwrap();
     let said = |path: &Path| load(path).unwrap_err().to_string();
     let path = directory.path().join("guard.toml");
-    assert!(said(&path).contains("cannot find the file: No such file"), "{}", said(&path));
+    assert!(said(&path).contains("cannot look at the file: No such file"), "{}", said(&path));
     assert!(said(directory.path()).contains("is a directory"));
     std::fs::write(&path, b"[daemon]\nmode = \"\xff\"\n").unwrap();
     assert!(said(&path).contains(":2:9: error: not UTF-8"), "{}", said(&path));
     std::fs::write(&path, vec![b'#'; MAX_FILE_BYTES as usize + 1]).unwrap();
-    assert!(said(&path).contains("8388609 bytes"), "{}", said(&path));
+    assert!(said(&path).contains("longer than 8388608 bytes"), "{}", said(&path));
     std::fs::write(&path, "[bulkheads.a]\n").unwrap();
     assert!(load(&path).is_ok());
 }

@@ -66,6 +66,31 @@ fn mutated(base: String) -> impl Strategy<Value = String> {
     })
 }
 
+/// A line that cannot be read hides nothing and blames nothing else.
+#[test]
+fn one_unreadable_value_is_one_error() {
+    let base = base();
+    let lines: Vec<&str> = base.lines().collect();
+    let mut count = 0;
+    for (index, line) in lines.iter().enumerate() {
+        let Some((key, _)) = line.split_once(" = ") else { continue };
+        for wrong in ["2GiB", "\"unclosed", "[1, 2", "@"] {
+            let broken = format!("{key} = {wrong}");
+            let mut changed = lines.clone();
+            changed[index] = &broken;
+            let found = brief(&changed.join("\n"));
+            let here = format!("{}:", index + 1);
+            let same_line = found.len() == 1 && found[0].starts_with(&here);
+            // An open bracket is only noticed later, and what follows is not judged.
+            let true_or_later = |f: &String| f.starts_with(&here) || f.contains("not valid TOML");
+            let bracket = wrong.starts_with('[') && found.iter().all(true_or_later);
+            assert!(same_line || bracket, "{broken}: {found:#?}");
+            count += 1;
+        }
+    }
+    assert!(count > 100, "{count}");
+}
+
 proptest! {
     #[test]
     fn any_text(text in any::<String>()) {

@@ -131,6 +131,13 @@ fn bulkheads_side_by_side_are_no_overlap() {
     plan("bulkheads.x.cgroup = \"r/a\"\nbulkheads.y.cgroup = \"r/ab\"");
 }
 
+/// A wrong cgroup is one error: the bulkhead's name is not taken in its place.
+#[test]
+fn a_wrong_cgroup_overlaps_with_nothing() {
+    let text = "bulkheads.agents.cgroup = \"/x\"\nbulkheads.b.cgroup = \"agents/b\"";
+    assert_eq!(brief(text).len(), 1, "{:?}", brief(text));
+}
+
 #[test]
 fn four_thousand_bulkheads_and_services_are_read_in_a_blink() {
     let entry = |n: usize| {

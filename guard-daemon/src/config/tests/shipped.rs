@@ -1,4 +1,4 @@
-//! The files in configs/.
+//! The files in configs/, and the contract.
 
 use super::*;
 
@@ -77,6 +77,15 @@ fn the_example_shows_the_defaults_of_the_table() {
             assert!(text.contains(&line), "{line}");
         }
     }
+}
+
+/// The configuration contract of the design, as it is printed there.
+#[test]
+fn the_contract_is_accepted() {
+    let loaded = accepted("contract.toml", include_str!("contract.toml"));
+    let unenforced = |w: &&Diagnostic| w.message.ends_with("not enforced by this version");
+    assert_eq!(loaded.warnings.iter().filter(unenforced).count(), loaded.warnings.len());
+    assert_eq!(loaded.plan.service("github").unwrap().endpoints.len(), 3);
 }
 
 #[test]

@@ -101,9 +101,10 @@ impl Engine {
                 continue;
             }
             if let Some((count, id)) = self.schedule.take_due(now) {
-                self.queue.accept_up_to(id)?;
+                // Counted first, so that nobody sees a packet that is not in the numbers yet.
                 self.shared.released.fetch_add(count, Relaxed);
                 self.shared.held.store(self.schedule.len(), Relaxed);
+                self.queue.accept_up_to(id)?;
                 continue;
             }
             let next = [self.schedule.next(), control.end_at].into_iter().flatten().min();

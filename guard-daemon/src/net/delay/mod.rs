@@ -5,6 +5,11 @@
 //! pass. Only a SIGKILL loses those that are held at that moment (TCP sends them again); the rule's
 //! `--queue-bypass` lets all later ones pass.
 //!
+//! Packets that are held count against their sender's socket buffer, as they would in a real
+//! interface queue: a UDP sender blocks once its send buffer is full of them, and TCP keeps only
+//! two or three super-packets under way, so that a long delay also limits a connection's upload
+//! rate (about 250 KB per delay).
+//!
 //! Order of use: start the queue, then install the rule ([`crate::net::iptables`]); at the end
 //! remove the rule, then stop the queue.
 

@@ -1,9 +1,12 @@
 //! The engine against the real kernel: packets of real sockets over loopback, through a real
 //! netfilter rule, in a network namespace of the test's own.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
 use crate::net::testing::{in_own_netns, is_root, run};
@@ -21,6 +24,8 @@ impl Pair {
     fn new(queue: u16) -> Self {
         let bind = || UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         let (client, server) = (bind(), bind());
+        // A release of many at once must not overflow the receiver.
+        setsockopt(&server, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         client.connect(server.local_addr().unwrap()).unwrap();
         server.connect(client.local_addr().unwrap()).unwrap();
         for socket in [&client, &server] {
@@ -154,6 +159,82 @@ fn root_order_is_kept_under_jitter_and_load() {
         assert_eq!((stats.released, stats.overruns), (u64::from(COUNT), 0));
         assert!(stats.max_held > 10, "{stats:?}");
         println!("{stats:?}");
+    });
+}
+
+#[test]
+fn root_a_full_queue_lets_the_rest_pass_and_loses_none() {
+    if !is_root("root_a_full_queue_lets_the_rest_pass_and_loses_none") {
+        return;
+    }
+    in_own_netns(|| {
+        const SENT: usize = 9000;
+        let pair = Pair::new(7);
+        // Held packets count against the sender: by default it would block after about 280.
+        setsockopt(&pair.client, sockopt::SndBufForce, &(64 << 20)).unwrap();
+        let queue = DelayQueue::start(7, profile(Duration::from_mins(1), Duration::ZERO)).unwrap();
+        pair.iptables("-A");
+        for i in 0..SENT as u32 {
+            pair.client.send(&i.to_ne_bytes()).unwrap();
+        }
+        pair.server.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let receive_all = || std::iter::from_fn(|| pair.receive().ok()).count();
+        let passed = receive_all();
+        let stats = queue.stats();
+        println!("{passed} passed undelayed, {stats:?}");
+        assert_eq!(passed + stats.held, SENT);
+        assert_eq!(stats.held, 8192);
+        queue.stop().unwrap();
+        assert_eq!(receive_all(), 8192);
+    });
+}
+
+#[test]
+fn root_bulk_tcp_goes_through_whole() {
+    if !is_root("root_bulk_tcp_goes_through_whole") {
+        return;
+    }
+    in_own_netns(|| {
+        const BYTES: usize = 64 << 20;
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port().to_string();
+        for delay_ms in [0, 5] {
+            let delay = Duration::from_millis(delay_ms);
+            let queue = DelayQueue::start(7, profile(delay, Duration::ZERO)).unwrap();
+            let rule = ["-p", "tcp", "--dport", &port, "-j", "NFQUEUE", "--queue-num", "7"];
+            let change = |action| {
+                let base = ["-w", "5", "-t", "mangle", action, "OUTPUT"];
+                run("iptables", &[&base[..], &rule[..], &["--queue-bypass"]].concat());
+            };
+            change("-A");
+            let start = Instant::now();
+            let sum = std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+                    let block: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+                    for _ in 0..BYTES >> 20 {
+                        stream.write_all(&block).unwrap();
+                    }
+                });
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut bytes = Vec::with_capacity(BYTES);
+                stream.read_to_end(&mut bytes).unwrap();
+                assert_eq!(bytes.len(), BYTES);
+                bytes.iter().map(|b| u64::from(*b)).sum::<u64>()
+            });
+            let seconds = start.elapsed().as_secs_f64();
+            change("-D");
+            let stats = queue.stop().unwrap();
+            let block: u64 = (0..=250_u64).cycle().take(1 << 20).sum();
+            assert_eq!(sum, block * (BYTES >> 20) as u64);
+            let mean_bytes = BYTES as u64 / stats.released;
+            println!(
+                "{delay:?}: {:.2} Gbit/s, {mean_bytes} bytes per packet, {stats:?}",
+                BYTES as f64 * 8e-9 / seconds
+            );
+            assert!(mean_bytes > 4000, "super-packets are not cut up");
+            assert_eq!(stats.overruns, 0);
+        }
     });
 }
 

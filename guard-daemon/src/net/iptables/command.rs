@@ -60,9 +60,9 @@ impl Tables {
 
     fn failure(self, arguments: &[&str], output: &Output) -> IptablesError {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        // The second line is always "Try `iptables -h' …".
-        let message: Vec<_> =
-            stderr.lines().map(str::trim).filter(|l| !l.starts_with("Try ")).collect();
+        // Besides the reason it prints "Try `iptables -h' …" and notes on the other flavour.
+        let noise = |line: &&str| line.starts_with("Try ") || line.starts_with('#');
+        let message: Vec<_> = stderr.lines().map(str::trim).filter(|l| !noise(l)).collect();
         IptablesError::Failed {
             command: format!("{} -t {TABLE} {}", self.command(), arguments.join(" ")),
             status: output.status,
