@@ -7,16 +7,6 @@
 #![no_main]
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "atomics of the BPF target exist as intrinsics only")]
-#![allow(
-    clippy::inline_always,
-    reason = "the verifier follows inlined code; a call would cost a stack frame"
-)]
-#![allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    clippy::cast_lossless,
-    reason = "ABI code"
-)]
 
 mod atomics;
 mod classify;

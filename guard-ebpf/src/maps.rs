@@ -128,7 +128,7 @@ pub(crate) fn is_protected_address(address: [u8; 16]) -> bool {
 /// Counters of a pair on this CPU, made at the first call.
 #[inline(always)]
 pub(crate) fn pair_stats(pair: PairKey) -> Option<&'static mut PairStats> {
-    if let Some(stats) = PAIR_STATS.get_ptr_mut(&pair) {
+    if let Some(stats) = PAIR_STATS.get_ptr_mut(pair) {
         // SAFETY: a map value, alive for the program; fields are changed by atomics only.
         return Some(unsafe { &mut *stats });
     }
@@ -149,7 +149,7 @@ fn make_pair_stats(pair: PairKey) -> Option<&'static mut PairStats> {
             );
         }
     }
-    let made = PAIR_STATS.get_ptr_mut(&pair);
+    let made = PAIR_STATS.get_ptr_mut(pair);
     if made.is_none() {
         hook_stats(|stats| &raw mut stats.stats_failures);
     }
@@ -186,7 +186,7 @@ pub(crate) fn next_draw(slot: u32) -> u64 {
 #[inline(always)]
 pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
     // SAFETY: a map value, alive for the program.
-    PAIR_RULES.get_ptr(&pair).map(|rules| unsafe { &*rules })
+    PAIR_RULES.get_ptr(pair).map(|rules| unsafe { &*rules })
 }
 
 /// Rule slot of an NFQUEUE gate.

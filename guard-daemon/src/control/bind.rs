@@ -104,10 +104,21 @@ pub fn unlink(path: &Path) -> io::Result<()> {
     }
 }
 
-fn remove_stale(path: &Path) -> Result<(), BindError> {
+/// Removes the socket of a daemon that is gone. `false`: there is none, or what is there is no
+/// socket.
+pub fn remove_dead(path: &Path) -> Result<bool, BindError> {
+    match remove_stale(path) {
+        Ok(removed) => Ok(removed),
+        Err(BindError::NotASocket { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether there was one to remove.
+fn remove_stale(path: &Path) -> Result<bool, BindError> {
     let failed = |step| move |source| BindError::Io { path: path.to_owned(), step, source };
     match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed("look at it")(error)),
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(BindError::NotASocket { path: path.to_owned() });
@@ -119,11 +130,12 @@ fn remove_stale(path: &Path) -> Result<(), BindError> {
             let pid = pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
             return Err(BindError::InUse { path: path.to_owned(), pid });
         }
-        Answer::Gone => return Ok(()),
+        Answer::Gone => return Ok(false),
         Answer::Nobody => {}
     }
     info!(path = %path.display(), "removing the control socket of a guardd that is gone");
-    fs::remove_file(path).map_err(failed("remove the old one"))
+    fs::remove_file(path).map_err(failed("remove the old one"))?;
+    Ok(true)
 }
 
 enum Answer {

@@ -18,7 +18,7 @@ mod routes;
 mod server;
 
 pub use access::{AccessRule, SocketGroup};
-pub use bind::{BindError, bind, unlink};
+pub use bind::{BindError, bind, remove_dead, unlink};
 pub use handler::Handler;
 pub use peer::Peer;
 pub use server::serve;

@@ -89,6 +89,11 @@ impl Client {
         Self { path: path.to_owned(), timeout: TIMEOUT }
     }
 
+    /// Where it asks.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// For requests that may take guardd long.
     pub(super) fn patient(&self) -> Self {
         Self { path: self.path.clone(), timeout: PATIENT_TIMEOUT }

@@ -131,26 +131,21 @@ impl State {
         }
     }
 
-    /// Notices bulkheads whose cgroup was removed, or removed and made again, behind guard's back,
-    /// and sets them up anew. Returns what was done, one line each.
-    pub(crate) fn repair_bulkheads(&mut self, ids: &SharedIds) -> Vec<String> {
-        let gone: Vec<_> = self
-            .bulkheads
-            .iter()
-            .filter(|(_, live)| !live.cgroup.still_there())
-            .map(|(name, _)| name.clone())
-            .collect();
-        let mut done = Vec::new();
-        for name in gone {
-            let Some(plan) = self.plan.bulkhead(&name).cloned() else { continue };
-            for problem in self.remove_bulkhead(&name) {
-                tracing::warn!(bulkhead = name, problem, "while setting it up anew");
-            }
-            done.push(match self.add_bulkhead(&plan, ids) {
-                Ok(()) => format!("{name}: its cgroup was removed; made or adopted again"),
-                Err(error) => format!("{name}: its cgroup was removed; {error}"),
-            });
+    /// Bulkheads whose cgroup was removed, or removed and made again, behind guard's back.
+    pub(crate) fn lost_bulkheads(&self) -> Vec<String> {
+        let lost = self.bulkheads.iter().filter(|(_, live)| !live.cgroup.still_there());
+        lost.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Sets a lost bulkhead up anew. Returns what was done, for people.
+    pub(crate) fn repair_bulkhead(&mut self, name: &str, ids: &SharedIds) -> Option<String> {
+        let plan = self.plan.bulkhead(name).cloned()?;
+        for problem in self.remove_bulkhead(name) {
+            tracing::warn!(bulkhead = name, problem, "while setting it up anew");
         }
-        done
+        Some(match self.add_bulkhead(&plan, ids) {
+            Ok(()) => format!("{name}: its cgroup was removed; made or adopted again"),
+            Err(error) => format!("{name}: its cgroup was removed; {error}"),
+        })
     }
 }

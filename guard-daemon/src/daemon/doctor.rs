@@ -249,6 +249,17 @@ impl Guard {
 
     fn events_check(&self) -> Check {
         match self.lock().kernel.hook_stats() {
+            Ok(hooks) if hooks.storage_failures + hooks.stats_failures > 0 => problem(
+                CheckResult::Warning,
+                "hooks",
+                format!(
+                    "{} times no memory for a socket, {} times none for counters",
+                    hooks.storage_failures, hooks.stats_failures
+                ),
+                "these connections are neither counted nor faulted",
+                "free kernel memory; a processor without cmpxchg16b cannot run guard on Linux 7 \
+                 and newer",
+            ),
             Ok(hooks) if hooks.events_lost == 0 => ok("events", "none lost"),
             Ok(hooks) => problem(
                 CheckResult::Warning,

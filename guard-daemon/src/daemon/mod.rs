@@ -1,6 +1,6 @@
 //! guardd: ties everything together, in one order at start and in the reverse at stop.
 //!
-//! State that changes lives in one place ([`state::State`]) behind one lock. Whoever holds it for
+//! State that changes lives in one place (`state::State`) behind one lock. Whoever holds it for
 //! longer than the fault lease makes all faults lapse, which is the safe side.
 
 mod bulkheads;

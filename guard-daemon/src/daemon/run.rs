@@ -184,6 +184,15 @@ fn start(
     }
     let runtime = plan.daemon.control_socket.parent().unwrap_or(Path::new("/run/guard"));
     let ids: SharedIds = Arc::new(RwLock::new(Ids::default()));
+    // Made by an earlier life and kept by processes then: to be tried again at our own stop.
+    let left_cgroups = undo
+        .open_entries()
+        .into_iter()
+        .filter_map(|entry| match entry.what {
+            Undo::CgroupMade { path } if entry.same_boot => Some((path, entry.ticket)),
+            _ => None,
+        })
+        .collect();
     let state = State {
         config_loaded: Instant::now(),
         reload_ok: true,
@@ -193,7 +202,7 @@ fn start(
         root,
         root_ticket,
         bulkheads: BTreeMap::new(),
-        left_cgroups: Vec::new(),
+        left_cgroups,
         resolved: Resolved::default(),
         faults: FaultManager::new(runtime.join("gates")),
         metrics_address,

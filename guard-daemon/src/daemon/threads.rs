@@ -11,6 +11,7 @@ use super::error::DaemonError;
 use super::state::Guard;
 use crate::kernel::EventReader;
 use crate::observe::{decode, with_ids};
+use crate::telemetry::notify;
 
 /// How often the slow checks run.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -69,8 +70,17 @@ impl Threads {
 /// Renews the lease while it can get the state, which a hung daemon cannot: that is the point.
 fn tick(guard: &Guard, stop: &AtomicBool) {
     let mut upkeep_at = Instant::now() + UPKEEP;
+    let watchdog = notify::watchdog_interval();
+    let mut watchdog_at = Instant::now();
     while !stop.load(Ordering::Relaxed) {
         let pause = guard.tick_once();
+        if let Some(interval) = watchdog
+            && Instant::now() >= watchdog_at
+        {
+            // Sent from here, because this thread needs what everything needs: the state.
+            notify::watchdog();
+            watchdog_at = Instant::now() + interval / 2;
+        }
         if Instant::now() >= upkeep_at {
             guard.upkeep();
             upkeep_at = Instant::now() + UPKEEP;
@@ -100,9 +110,17 @@ impl Guard {
     /// Slow checks.
     fn upkeep(&self) {
         let mut state = self.lock();
-        for done in state.repair_bulkheads(&self.ids) {
+        for name in state.lost_bulkheads() {
+            // Their queues and rules belong to the cgroup that is gone.
+            for id in state.faults.ids(Some(&name)) {
+                self.end_fault(&mut state, id, "cgroup removed");
+            }
+            let Some(done) = state.repair_bulkhead(&name, &self.ids) else { continue };
             tracing::warn!("{done}");
-            self.events.note("bulkhead_repaired", |event| event.message = done);
+            self.events.note("bulkhead_repaired", |event| {
+                event.bulkhead = name;
+                event.message = done;
+            });
         }
         if !state.resolved.has_old() {
             return;

@@ -4,7 +4,7 @@
 //! point at the rule last. The way back is the reverse, so that no packet ever meets half a fault.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use guard_common::abi::fault::{
@@ -13,11 +13,12 @@ use guard_common::abi::fault::{
 };
 use guard_common::abi::ids::PairKey;
 
+use super::bpffs::GateDir;
 use super::engine::Engine;
 use super::error::FaultError;
 use super::request::{Effect, FaultSpec};
 use crate::control::api::{FaultCounters, FaultRecord};
-use crate::journal::{Ticket, Undo, UndoLog};
+use crate::journal::UndoLog;
 use crate::kernel::{Kernel, boottime_ns};
 use crate::net::delay::{DelayProfile, DelayQueue};
 use crate::net::iptables::{self, DelayRule, Installed};
@@ -70,8 +71,7 @@ pub struct FaultManager {
     ended: VecDeque<FaultRecord>,
     next_id: u64,
     halted: Option<String>,
-    bpffs: PathBuf,
-    mounted: Option<Ticket>,
+    bpffs: GateDir,
 }
 
 impl FaultManager {
@@ -82,8 +82,7 @@ impl FaultManager {
             ended: VecDeque::new(),
             next_id: 1,
             halted: None,
-            bpffs,
-            mounted: None,
+            bpffs: GateDir::new(bpffs),
         }
     }
 
@@ -184,14 +183,14 @@ impl FaultManager {
                     "{MAX_DELAY_GATES} latency faults are active: no more fit"
                 ))
             })?;
-        self.mount_bpffs(context.undo)?;
+        self.bpffs.mount(context.undo)?;
         let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
         let end_at = Instant::now() + fault.spec.start_after + fault.spec.duration;
         let queue = start_queue(gate, profile, end_at)?;
         let number = queue.queue();
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None });
-        let path = context.kernel.open_gate(gate, fault.slot, &self.bpffs)?;
+        let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
         let rule =
             DelayRule { queue: number, cgroup_path: context.cgroup.clone(), gate: Some(path) };
         let installed = iptables::install(&rule, context.undo)?;
@@ -264,7 +263,7 @@ impl FaultManager {
                 note(iptables::remove(rule, undo).map_err(|e| e.to_string()));
             }
             note(queue.stop().map(|_| ()).map_err(|e| e.to_string()));
-            note(kernel.close_gate(gate, &self.bpffs).map_err(|e| e.to_string()));
+            note(kernel.close_gate(gate, self.bpffs.path()).map_err(|e| e.to_string()));
         }
         problems
     }
@@ -292,46 +291,9 @@ impl FaultManager {
         self.ended.iter()
     }
 
-    fn mount_bpffs(&mut self, undo: &mut UndoLog) -> Result<(), FaultError> {
-        if self.mounted.is_some() {
-            return Ok(());
-        }
-        let failed = |what: &str, e: &dyn std::fmt::Display| {
-            FaultError::Bpffs(format!("{what} {}: {e}", self.bpffs.display()))
-        };
-        std::fs::create_dir_all(&self.bpffs).map_err(|e| failed("making", &e))?;
-        let ticket = undo
-            .intend(Undo::Mounted { path: self.bpffs.clone() })
-            .map_err(|e| failed("announcing the mount of", &e))?;
-        nix::mount::mount(
-            Some("guard"),
-            &self.bpffs,
-            Some("bpf"),
-            nix::mount::MsFlags::MS_NOSUID
-                | nix::mount::MsFlags::MS_NODEV
-                | nix::mount::MsFlags::MS_NOEXEC,
-            Some("mode=0700"),
-        )
-        .map_err(|e| failed("mounting a bpffs at", &e))?;
-        self.mounted = Some(ticket);
-        Ok(())
-    }
-
     /// Takes the file system of the gates off the host; for a clean stop, after the last fault.
     pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), String> {
-        let Some(ticket) = self.mounted.take() else { return Ok(()) };
-        nix::mount::umount2(&self.bpffs, nix::mount::MntFlags::MNT_DETACH)
-            .map_err(|e| format!("unmounting {}: {e}", self.bpffs.display()))?;
-        remove_dir(&self.bpffs)?;
-        undo.done(ticket).map_err(|e| e.to_string())
-    }
-}
-
-fn remove_dir(path: &Path) -> Result<(), String> {
-    match std::fs::remove_dir(path) {
-        Ok(()) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(e) => Err(format!("removing {}: {e}", path.display())),
+        self.bpffs.unmount(undo)
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Links are owned by the process and not pinned: when guardd dies, however it dies, the kernel
 //! takes its programs off the bulkheads. The one exception are the gates of the NFQUEUE engine,
-//! which iptables needs as files (see [`gates`]).
+//! which iptables needs as files (see `gates`).
 
 mod attach;
 mod btf;

@@ -1,12 +1,13 @@
 //! Hanging calls: who waits for what, since when. From the kernel's socket diagnostics, which hand
-//! out guard's own socket storage with each socket (docs/guide/waits.md).
+//! out guard's own socket storage with each TCP socket (docs/guide/waits.md). They do not for UDP:
+//! an unanswered datagram is in the counters, but no wait.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::fd::{AsFd as _, BorrowedFd};
 
 use guard_common::abi::socket::{
-    EXCHANGE_HANDSHAKE, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_UDP, SocketState as Remembered,
+    EXCHANGE_HANDSHAKE, SOCKET_FAULTED, SOCKET_PASSIVE, SocketState as Remembered,
 };
 
 use super::{decode::peer_text, process};
@@ -17,8 +18,6 @@ use crate::plan::Ids;
 
 /// Silence after an answer began is listed from here on: stall_warn of DESIGN.md.
 const QUIET_SECONDS: f64 = 120.0;
-/// Datagrams are often never answered on purpose; in this window they count as waiting.
-const DATAGRAM_SECONDS: std::ops::Range<f64> = 1.0..60.0;
 
 /// What `waits` must know of a bulkhead.
 pub struct BulkheadView {
@@ -92,11 +91,7 @@ fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -
     if remembered.flags & SOCKET_PASSIVE != 0 {
         return None;
     }
-    let (state, seconds, verdict) = if remembered.flags & SOCKET_UDP != 0 {
-        datagram(remembered, now_ns)?
-    } else {
-        stream(socket, remembered, now_ns)?
-    };
+    let (state, seconds, verdict) = stream(socket, remembered, now_ns)?;
     let tcp = socket.tcp.as_ref();
     Some(Wait {
         bulkhead: ids.bulkhead_name(remembered.bulkhead).to_owned(),
@@ -108,11 +103,7 @@ fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -
         seconds,
         sent_bytes: remembered.sent_bytes,
         received_bytes: remembered.received_bytes,
-        unacknowledged_bytes: if remembered.flags & SOCKET_UDP != 0 {
-            0
-        } else {
-            u64::from(socket.send_queue)
-        },
+        unacknowledged_bytes: u64::from(socket.send_queue),
         retransmits: tcp.map_or(0, |tcp| u32::from(tcp.retransmits)),
         injected: remembered.flags & SOCKET_FAULTED != 0,
         verdict,
@@ -120,13 +111,6 @@ fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -
 }
 
 type Judged = (&'static str, f64, String);
-
-fn datagram(remembered: &Remembered, now_ns: u64) -> Option<Judged> {
-    let start_ns = remembered.exchange_start_ns & !EXCHANGE_HANDSHAKE;
-    let seconds = seconds_since(start_ns, now_ns);
-    (start_ns != 0 && DATAGRAM_SECONDS.contains(&seconds))
-        .then(|| ("first_byte", seconds, "datagram sent, no answer".to_owned()))
-}
 
 fn stream(socket: &DiagSocket, remembered: &Remembered, now_ns: u64) -> Option<Judged> {
     let tcp = socket.tcp.as_ref();
@@ -144,9 +128,15 @@ fn stream(socket: &DiagSocket, remembered: &Remembered, now_ns: u64) -> Option<J
             return Some(("connecting", seconds, verdict));
         }
         SocketState::CloseWait => {
+            // A FIN that came before guard did has no time: at the earliest, with the last data.
+            let seconds = if remembered.peer_closed_ns == 0 {
+                received_ago.min(sent_ago)
+            } else {
+                seconds_since(remembered.peer_closed_ns, now_ns)
+            };
             return Some((
                 "peer_closed",
-                received_ago.min(sent_ago),
+                seconds,
                 "the peer has closed and the agent still holds the connection".to_owned(),
             ));
         }
@@ -249,6 +239,11 @@ mod tests {
         assert_eq!(
             judged(SocketState::CloseWait, silent(3_000), idle),
             Some(("peer_closed".into(), 3.0))
+        );
+        let closed = Remembered { peer_closed_ns: 498 * SECOND_NS, ..idle };
+        assert_eq!(
+            judged(SocketState::CloseWait, silent(9_000), closed),
+            Some(("peer_closed".into(), 2.0))
         );
         let server = Remembered { flags: SOCKET_PASSIVE, ..since(1) };
         assert_eq!(judged(SocketState::Established, tcp(), server), None);

@@ -1,12 +1,14 @@
 //! `/metrics`, `/healthz`, `/readyz` over TCP. Read-only: nothing here changes guard.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use super::metrics::{self, Sample};
 
@@ -21,7 +23,11 @@ pub trait Source: Send + Sync + 'static {
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Serves until `shutdown` is done.
+/// What requests under way get at a stop. A client that never ends its request must not keep
+/// guardd, and with it all that it has on the host.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// Serves until `shutdown` is done; requests under way then get 2 s.
 pub async fn serve<S: Source>(
     listener: TcpListener,
     source: Arc<S>,
@@ -33,7 +39,26 @@ pub async fn serve<S: Source>(
         // Alive: this answer itself proves that the process and its runtime work.
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || blocking(source, readiness)));
-    axum::serve(listener, router).with_graceful_shutdown(shutdown).await
+    let (stopping, mut stopped) = watch::channel(false);
+    let shutdown = async move {
+        shutdown.await;
+        stopping.send_replace(true);
+    };
+    let overtime = async move {
+        // An error means that the server, which has the sender, has ended.
+        if stopped.wait_for(|stopping| *stopping).await.is_ok() {
+            tokio::time::sleep(STOP_GRACE).await;
+        }
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown);
+    tokio::select! {
+        biased;
+        ended = serving.into_future() => ended,
+        () = overtime => {
+            tracing::warn!("clients of /metrics cut off at the stop");
+            Ok(())
+        }
+    }
 }
 
 async fn blocking<S: Source>(source: Arc<S>, answer: fn(&S) -> Response) -> Response {

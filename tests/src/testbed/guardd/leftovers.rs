@@ -18,6 +18,10 @@ pub(super) fn find(directory: &Path, cgroup: &ScratchCgroup) -> Vec<String> {
     if socket.exists() {
         found.push(format!("control socket {}", socket.display()));
     }
+    let gates = directory.join("gates");
+    if gates.exists() {
+        found.push(format!("directory {}", gates.display()));
+    }
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let ours = directory.display().to_string();
     found.extend(mounts.lines().filter(|l| l.contains(&ours)).map(|l| format!("mount {l}")));
@@ -26,7 +30,8 @@ pub(super) fn find(directory: &Path, cgroup: &ScratchCgroup) -> Vec<String> {
         // A program that is not installed has put no rule anywhere.
         let Ok(output) = Command::new(program).output() else { continue };
         let rules = String::from_utf8_lossy(&output.stdout).into_owned();
-        let traces = rules.lines().filter(|line| line.contains(&unique));
+        // A jump names the cgroup, the rule behind it the gate's file.
+        let traces = rules.lines().filter(|line| line.contains(&unique) || line.contains(&ours));
         found.extend(traces.map(|line| format!("{program}: {line}")));
     }
     found

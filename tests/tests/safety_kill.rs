@@ -1,0 +1,241 @@
+//! A guardd that is killed or stopped leaves no fault behind: how long until traffic is normal.
+//! `GUARD_TEST_KILLS=N` asks for more kills than the usual ten.
+#![allow(clippy::unwrap_used, reason = "a test may die of what it did not expect")]
+
+mod safety_support;
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::signal::Signal;
+use safety_support::{LIMIT, config, counter, inject, url};
+use testbed::agent::{AgentProcess, Record};
+use testbed::guardd::Guardd;
+use testbed::server::Server;
+use testbed::{cgroup, requires, wait};
+
+/// Shortest that the configuration allows.
+const LEASE: Duration = Duration::from_millis(500);
+/// What the issue grants on top of the lease.
+const GRACE: Duration = Duration::from_millis(500);
+/// A call with the latency takes at least twice as much; one without never this long.
+const DISTURBED_US: f64 = 300_000.0;
+/// What each kind of fault is tried with.
+const FAULTS: [[&str; 2]; 3] = [["--latency", "300ms"], ["--refuse", "100%"], ["--loss", "100%"]];
+/// How long calls are watched after the kill.
+const WATCH: Duration = Duration::from_millis(2_500);
+
+fn now_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64
+}
+
+fn disturbed(record: &Record) -> bool {
+    record.outcome != "ok" || record.total_us > DISTURBED_US
+}
+
+fn end_ns(record: &Record) -> u64 {
+    record.start_unix_ns + (record.total_us * 1000.0) as u64
+}
+
+/// An agent that calls all the time, each time over a new connection.
+fn caller(path: &Path, target: &str) -> AgentProcess {
+    let patience = ["--connect-timeout", "5s", "--timeout", "5s"];
+    let pace = ["--target", target, "--interval", "10ms", "--concurrency", "4"];
+    AgentProcess::start(&[&pace[..], &patience].concat(), |c| cgroup::wrap(path, &c)).unwrap()
+}
+
+/// Until when calls were disturbed, counted from `from_ns`: those that began after it, and those
+/// that were under way.
+fn recovery(records: &[Record], from_ns: u64) -> (Duration, Duration) {
+    let (mut new, mut under_way) = (0, 0);
+    for record in records.iter().filter(|r| disturbed(r) && end_ns(r) > from_ns) {
+        let after = end_ns(record) - from_ns;
+        if record.start_unix_ns >= from_ns {
+            new = new.max(after);
+        } else {
+            under_way = under_way.max(after);
+        }
+    }
+    (Duration::from_nanos(new), Duration::from_nanos(under_way))
+}
+
+/// A guardd whose bulkheads outlive it, because others made them.
+fn rig(server: &Server) -> Guardd {
+    let address = server.address().unwrap();
+    let config = config(&[address], &["a", "b"]).daemon("fault_lease", "\"500ms\"");
+    let guardd = Guardd::prepare(config).unwrap();
+    guardd.cgroup().child("a").unwrap();
+    guardd.cgroup().child("b").unwrap();
+    guardd
+}
+
+/// Waits until a call that began after `since_ns` was disturbed.
+fn wait_disturbed(agent: &AgentProcess, since_ns: u64) {
+    let seen = || agent.records().iter().any(|r| r.start_unix_ns > since_ns && disturbed(r));
+    wait::until("the fault to act", LIMIT, seen).unwrap();
+}
+
+fn remove_bulkheads(guardd: &Guardd) {
+    for name in ["a", "b"] {
+        let gone = || std::fs::remove_dir(guardd.bulkhead(name)).is_ok();
+        wait::until("the agents to end", LIMIT, gone).unwrap();
+    }
+}
+
+#[test]
+fn after_sigkill_traffic_is_normal_within_lease_and_half_a_second() {
+    if !requires::cgroups("after_sigkill_traffic_is_normal_within_lease_and_half_a_second") {
+        return;
+    }
+    let kills: usize =
+        std::env::var("GUARD_TEST_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(10);
+    let server = Server::loopback().unwrap();
+    let target = url(server.address().unwrap());
+    let mut guardd = rig(&server);
+    let mut worst = [(Duration::ZERO, Duration::ZERO); FAULTS.len()];
+    for number in 0..kills {
+        let kind = number % FAULTS.len();
+        guardd.restart().unwrap();
+        let agent = caller(&guardd.bulkhead("a"), &target);
+        let bystander = caller(&guardd.bulkhead("b"), &target);
+        let calm = || agent.records().len() > 20;
+        wait::until("calls without a fault", LIMIT, calm).unwrap();
+        let injected_ns = now_ns();
+        inject(&guardd, &FAULTS[kind]);
+        // With a loss of everything no call ends before its packets are sent again.
+        if kind == 2 {
+            sleep(Duration::from_millis(300));
+        } else {
+            wait_disturbed(&agent, injected_ns);
+        }
+        assert_eq!(counter(&guardd, "guard_faulted_total", "b", "api"), 0, "only a is faulted");
+        assert!(counter(&guardd, "guard_faulted_total", "a", "api") > 0);
+        let killed_ns = now_ns();
+        guardd.sigkill().unwrap();
+        sleep(WATCH);
+        let (records, _) = agent.stop().unwrap();
+        let (new, under_way) = recovery(&records, killed_ns);
+        println!("kill {number} {:?}: new calls {new:?}, under way {under_way:?}", FAULTS[kind]);
+        worst[kind] = (worst[kind].0.max(new), worst[kind].1.max(under_way));
+        assert!(new <= LEASE + GRACE, "{:?}: disturbed for {new:?}", FAULTS[kind]);
+        let after = killed_ns + (LEASE + GRACE).as_nanos() as u64;
+        let late = records.iter().filter(|r| r.start_unix_ns > after);
+        let (late, bad): (Vec<_>, Vec<_>) = late.partition(|r| !disturbed(r));
+        assert!(bad.is_empty() && late.len() > 50, "{} good, {bad:?}", late.len());
+        // Packets that were lost or held at the kill are sent again by TCP, a SYN after 1 s.
+        assert!(under_way < Duration::from_millis(2_500), "{under_way:?}");
+        let (records, _) = bystander.stop().unwrap();
+        let failed: Vec<_> = records.iter().filter(|r| r.outcome != "ok").collect();
+        assert!(failed.is_empty(), "the bystander: {failed:?}");
+    }
+    for (fault, (new, under_way)) in FAULTS.iter().zip(worst) {
+        println!("worst of {kills} kills, {fault:?}: new calls {new:?}, under way {under_way:?}");
+    }
+    guardd.restart().unwrap();
+    assert!(guardd.stop().unwrap().success());
+    remove_bulkheads(&guardd);
+    guardd.finish().unwrap();
+}
+
+/// A stopped guardd renews nothing: the kernel lets every packet pass that is sent when the lease
+/// is over. Once it goes on, so does the fault, but never beyond its deadline.
+///
+/// Packets that its delay queue held at the stop stay there until it goes on or is killed, and
+/// their connections wait: TCP does not send again what it sees still queued in its own host.
+#[test]
+fn a_stopped_guardd_loses_its_faults_with_the_lease() {
+    if !requires::cgroups("a_stopped_guardd_loses_its_faults_with_the_lease") {
+        return;
+    }
+    let server = Server::loopback().unwrap();
+    let target = url(server.address().unwrap());
+    let mut guardd = rig(&server);
+    guardd.restart().unwrap();
+    for fault in FAULTS {
+        let early = caller(&guardd.bulkhead("a"), &target);
+        wait::until("calls without a fault", LIMIT, || early.records().len() > 20).unwrap();
+        let injected_ns = now_ns();
+        let id = inject(&guardd, &fault);
+        if fault[0] == "--loss" {
+            sleep(Duration::from_millis(300));
+        } else {
+            wait_disturbed(&early, injected_ns);
+        }
+        let stopped_ns = now_ns();
+        guardd.signal(Signal::SIGSTOP).unwrap();
+        sleep(LEASE + GRACE);
+        let agent = caller(&guardd.bulkhead("a"), &target);
+        wait::until("calls of a new agent", LIMIT, || agent.records().len() > 100).unwrap();
+        let bad: Vec<_> = agent.records().into_iter().filter(disturbed).collect();
+        assert!(bad.is_empty(), "{fault:?}: {bad:?}");
+        let (new, _) = recovery(&early.records(), stopped_ns);
+        let held = early.records().iter().filter(|r| end_ns(r) > stopped_ns).count();
+        println!("stopped, {fault:?}: old agent disturbed for {new:?}, {held} calls since");
+        // Nothing holds the packets of these faults: calls end within the lease and TCP's next try.
+        assert!(fault[0] == "--latency" || held > 0, "{fault:?}");
+
+        // It goes on, and so does the fault: its deadline is far.
+        let continued_ns = now_ns();
+        guardd.signal(Signal::SIGCONT).unwrap();
+        if fault[0] == "--loss" {
+            let faulted = counter(&guardd, "guard_faulted_total", "a", "api");
+            wait::until("the loss to go on", LIMIT, || {
+                counter(&guardd, "guard_faulted_total", "a", "api") > faulted
+            })
+            .unwrap();
+        } else {
+            wait_disturbed(&agent, continued_ns);
+        }
+        let cleared = guardd.ctl_json(&["fault", "clear", &id.to_string()]).unwrap();
+        let expired = cleared["faults"][0]["counters"]["expired"].as_u64().unwrap();
+        assert!(expired > 0, "what the lease let pass is counted: {cleared}");
+        // What was held is let go: the old agent calls as before.
+        let cleared_ns = now_ns();
+        wait::until("the old agent to be well", LIMIT, || {
+            early.records().iter().any(|r| r.start_unix_ns > cleared_ns && !disturbed(r))
+        })
+        .unwrap();
+    }
+    assert!(guardd.stop().unwrap().success());
+    remove_bulkheads(&guardd);
+    guardd.finish().unwrap();
+}
+
+/// Stopped beyond the deadline: the fault never comes back, and its end is known.
+#[test]
+fn a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over() {
+    if !requires::cgroups("a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over") {
+        return;
+    }
+    let server = Server::loopback().unwrap();
+    let target = url(server.address().unwrap());
+    let mut guardd = rig(&server);
+    guardd.restart().unwrap();
+    let agent = caller(&guardd.bulkhead("a"), &target);
+    wait::until("calls without a fault", LIMIT, || agent.records().len() > 20).unwrap();
+    for effect in [["--latency", "300ms"], ["--refuse", "100%"]] {
+        let injected_ns = now_ns();
+        let command = ["fault", "inject", "--bulkhead", "a", "--service", "api", "--for", "1s"];
+        guardd.ctl_json(&[&command[..], &effect].concat()).unwrap();
+        wait_disturbed(&agent, injected_ns);
+        guardd.signal(Signal::SIGSTOP).unwrap();
+        sleep(Duration::from_secs(3));
+        let continued_ns = now_ns();
+        guardd.signal(Signal::SIGCONT).unwrap();
+        sleep(Duration::from_secs(1));
+        let (good, bad): (Vec<_>, Vec<_>) = agent
+            .records()
+            .into_iter()
+            .filter(|r| r.start_unix_ns > continued_ns)
+            .partition(|r| !disturbed(r));
+        assert!(bad.is_empty() && good.len() > 20, "{effect:?}: {} good, {bad:?}", good.len());
+        let list = guardd.ctl_json(&["fault", "list"]).unwrap();
+        let last = list["faults"].as_array().unwrap().last().unwrap().clone();
+        assert!(last["state"] == "ended" && last["ended"] == "done", "{last}");
+    }
+    drop(agent);
+    assert!(guardd.stop().unwrap().success());
+    remove_bulkheads(&guardd);
+    guardd.finish().unwrap();
+}
