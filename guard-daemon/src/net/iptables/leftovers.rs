@@ -35,7 +35,7 @@ pub fn remove_leftovers() -> Result<Vec<String>, IptablesError> {
     first_error.map_or(Ok(removed), Err)
 }
 
-/// [`remove_chain`], unless a guardd that runs owns the chain now.
+/// `remove_chain`, unless a guardd that runs owns the chain now.
 pub fn remove_dead_chain(
     family: Family,
     table: &str,
