@@ -177,6 +177,7 @@ fn remember(ctx: &SockAddrContext, pair: PairKey, destination: Destination, targ
         connect_start_ns: socket::now_ns(),
         exchange_start_ns: 0,
         answer_ns: 0,
+        peer_closed_ns: 0,
         exchanges: 0,
         sent_bytes: 0,
         received_bytes: 0,

@@ -12,9 +12,8 @@ use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE,
-    SOCKET_PROTECTED, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP,
-    SocketState,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_PROTECTED,
+    SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::{exchange, histogram};
@@ -161,6 +160,9 @@ fn on_sent(
         return;
     }
     let first = first_bytes(ctx, headers);
+    if exchange::is_tls_alert(first, headers.payload_bytes) {
+        return;
+    }
     let next = exchange::on_sent(word, departed_ns(control, ctx.skb.skb), first);
     if next == word || !atomics::replace(&raw mut state.exchange_start_ns, word, next) {
         return;
@@ -235,7 +237,7 @@ fn on_received(
         }
     }
     if headers.tcp_flags & TCP_FIN != 0 {
-        atomics::set_bits(&raw mut state.flags, SOCKET_FIN_SEEN);
+        socket::peer_closed(state);
     }
 }
 
@@ -352,6 +354,7 @@ fn adopt(
         connect_start_ns: 0,
         exchange_start_ns: 0,
         answer_ns: 0,
+        peer_closed_ns: 0,
         exchanges: 0,
         sent_bytes: 0,
         received_bytes: 0,

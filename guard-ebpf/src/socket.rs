@@ -8,7 +8,8 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
 use guard_common::abi::socket::{
-    EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
+    EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE,
+    SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::outcome;
@@ -82,6 +83,13 @@ pub(crate) fn count_open(state: &mut SocketState, stats: &mut PairStats) -> bool
         atomics::add(&raw mut stats.opened, 1);
     }
     first
+}
+
+/// Remembers the peer's FIN and when it came.
+#[inline(always)]
+pub(crate) fn peer_closed(state: &mut SocketState) {
+    atomics::set_bits(&raw mut state.flags, SOCKET_FIN_SEEN);
+    atomics::replace(&raw mut state.peer_closed_ns, 0, now_ns());
 }
 
 /// An event about this socket.

@@ -13,8 +13,7 @@ use aya_ebpf::programs::SockOpsContext;
 use guard_common::abi::event::EVENT_CONNECTED;
 use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
 use guard_common::abi::socket::{
-    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE, SOCKET_SYN_SENT,
-    SocketState,
+    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_SYN_SENT, SocketState,
 };
 
 use crate::classify::{self, Address};
@@ -110,6 +109,7 @@ fn accepted(ctx: &SockOpsContext) {
         connect_start_ns: 0,
         exchange_start_ns: 0,
         answer_ns: 0,
+        peer_closed_ns: 0,
         exchanges: 0,
         sent_bytes: 0,
         received_bytes: 0,
@@ -152,7 +152,7 @@ fn peer(ctx: &SockOpsContext) -> Address {
 fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
     let new = ctx.arg(1);
     if new == BPF_TCP_CLOSE_WAIT {
-        atomics::set_bits(&raw mut state.flags, SOCKET_FIN_SEEN);
+        socket::peer_closed(state);
         return;
     }
     if new != BPF_TCP_CLOSE {

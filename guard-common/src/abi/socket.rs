@@ -47,6 +47,8 @@ pub struct SocketState {
     pub exchange_start_ns: u64,
     /// When the last answer began; 0 = none yet.
     pub answer_ns: u64,
+    /// When the peer's FIN came; 0 = it has not, or unknown.
+    pub peer_closed_ns: u64,
     /// Exchanges answered so far, handshakes not counted.
     pub exchanges: u64,
     /// Payload bytes sent.
@@ -67,5 +69,5 @@ pub struct SocketState {
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<SocketState>() == 16 + 72 + 24);
+const _: () = assert!(size_of::<SocketState>() == 16 + 80 + 24);
 pod!(SocketState);

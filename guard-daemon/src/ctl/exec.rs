@@ -3,7 +3,7 @@
 //! Prints nothing of its own unless it fails.
 //!
 //! Exit codes as env(1): 125 guard failed, 126 the command cannot run, 127 it was not found.
-//! The standard library's exec gives the command the default SIGPIPE and an empty signal mask.
+//! The standard library's exec gives the command the default SIGPIPE; the mask is the caller's.
 
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -128,9 +128,15 @@ fn stream(socket: &DiagSocket, remembered: &Remembered, now_ns: u64) -> Option<J
             return Some(("connecting", seconds, verdict));
         }
         SocketState::CloseWait => {
+            // A FIN that came before guard did has no time: at the earliest, with the last data.
+            let seconds = if remembered.peer_closed_ns == 0 {
+                received_ago.min(sent_ago)
+            } else {
+                seconds_since(remembered.peer_closed_ns, now_ns)
+            };
             return Some((
                 "peer_closed",
-                received_ago.min(sent_ago),
+                seconds,
                 "the peer has closed and the agent still holds the connection".to_owned(),
             ));
         }
@@ -233,6 +239,11 @@ mod tests {
         assert_eq!(
             judged(SocketState::CloseWait, silent(3_000), idle),
             Some(("peer_closed".into(), 3.0))
+        );
+        let closed = Remembered { peer_closed_ns: 498 * SECOND_NS, ..idle };
+        assert_eq!(
+            judged(SocketState::CloseWait, silent(9_000), closed),
+            Some(("peer_closed".into(), 2.0))
         );
         let server = Remembered { flags: SOCKET_PASSIVE, ..since(1) };
         assert_eq!(judged(SocketState::Established, tcp(), server), None);

@@ -196,7 +196,7 @@ impl Sample {
                 buckets.iter_mut().zip(pair.stats.call_buckets).enumerate()
             {
                 let bound = CALL_BUCKETS_NS.get(index);
-                *bucket = (bound.map_or(f64::MAX, |ns| *ns as f64 / NS_PER_SECOND), count);
+                *bucket = (bound.map_or(f64::INFINITY, |ns| *ns as f64 / NS_PER_SECOND), count);
             }
             let count = pair.stats.call_buckets.iter().sum();
             let sum = pair.stats.call_ns as f64 / NS_PER_SECOND;

@@ -105,6 +105,7 @@ fn the_demo_is_as_the_demo_needs_it() {
         "github 127.0.0.1:18080",
         "github [::1]:18080",
         "search 127.0.0.1:18081",
+        "model 127.0.0.1:18082",
         "research guard-demo/research",
         "writing guard-demo/writing",
     ];

@@ -1,0 +1,172 @@
+//! `testbed-probe`: sockets by hand, one command per line, one JSON line back. For what the agent
+//! does not do: IPv4-mapped IPv6 sockets, unconnected datagrams, volleys of numbered datagrams.
+//! It never hides an errno, never retries, and reaches loopback and the tests' namespaces only.
+
+use std::collections::BTreeMap;
+use std::io::{self, Read, Write, stdin, stdout};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
+use serde_json::{Value, json};
+use testbed::server::is_ours;
+
+/// Bytes of one numbered datagram; the number comes first, big-endian.
+const DATAGRAM_BYTES: usize = 64;
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: probe\r\ncontent-length: 0\r\n\r\n";
+/// Patience with an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+struct Probe {
+    tcp: BTreeMap<String, TcpStream>,
+    udp: BTreeMap<String, (UdpSocket, u32)>,
+}
+
+fn main() -> Result<()> {
+    let mut probe = Probe::default();
+    for line in stdin().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let start = Instant::now();
+        let mut reply = match probe.command(&words) {
+            Ok(reply) => reply,
+            Err(error) => match error.downcast_ref::<io::Error>() {
+                Some(error) => json!({"error": name(error)}),
+                None => return Err(error),
+            },
+        };
+        reply["us"] = json!(start.elapsed().as_nanos() as f64 / 1000.0);
+        writeln!(stdout(), "{reply}")?;
+    }
+    Ok(())
+}
+
+/// `ECONNREFUSED`, `timeout` (nothing came in time) or `eof`.
+fn name(error: &io::Error) -> String {
+    match (error.raw_os_error(), error.kind()) {
+        (Some(errno), _) if errno == Errno::EAGAIN as i32 => "timeout".to_owned(),
+        (Some(errno), _) => format!("{:?}", Errno::from_raw(errno)),
+        (None, io::ErrorKind::UnexpectedEof) => "eof".to_owned(),
+        (None, kind) => format!("{kind:?}"),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr> {
+    let address: SocketAddr = text.parse().with_context(|| format!("`{text}`: no ADDRESS:PORT"))?;
+    let plain = match address.ip() {
+        IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address.ip(), IpAddr::V4),
+        v4 @ IpAddr::V4(_) => v4,
+    };
+    let plain = SocketAddr::new(plain, address.port());
+    ensure!(is_ours(plain) || plain.ip().is_unspecified(), "`{text}` is not ours");
+    Ok(address)
+}
+
+impl Probe {
+    fn command(&mut self, words: &[&str]) -> Result<Value> {
+        match *words {
+            ["tcp", name, to] => {
+                let stream = TcpStream::connect(address(to)?)?;
+                stream.set_nodelay(true)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
+                let local = stream.local_addr()?.to_string();
+                self.tcp.insert(name.to_owned(), stream);
+                Ok(json!({"local": local}))
+            }
+            ["http", name] => self.http(name),
+            ["udp", name, at] => {
+                let socket = UdpSocket::bind(address(at)?)?;
+                let local = socket.local_addr()?.to_string();
+                self.udp.insert(name.to_owned(), (socket, 0));
+                Ok(json!({"local": local}))
+            }
+            ["peer", name, to] => {
+                self.udp(name)?.0.connect(address(to)?)?;
+                Ok(json!({}))
+            }
+            ["volley", name, count] => self.volley(name, count.parse()?, None),
+            ["volley", name, count, to] => self.volley(name, count.parse()?, Some(address(to)?)),
+            ["drain", name, count, quiet_ms] => {
+                let quiet = Duration::from_millis(quiet_ms.parse()?);
+                self.drain(name, count.parse()?, quiet)
+            }
+            ["close", name] => {
+                let known = self.tcp.remove(name).is_some() | self.udp.remove(name).is_some();
+                ensure!(known, "there is no socket {name}");
+                Ok(json!({}))
+            }
+            _ => bail!("unknown command {words:?}"),
+        }
+    }
+
+    fn udp(&mut self, name: &str) -> Result<&mut (UdpSocket, u32)> {
+        self.udp.get_mut(name).with_context(|| format!("there is no datagram socket {name}"))
+    }
+
+    /// One request and its answer; the payload bytes of both.
+    fn http(&mut self, name: &str) -> Result<Value> {
+        let stream = self.tcp.get_mut(name).with_context(|| format!("no connection {name}"))?;
+        stream.write_all(REQUEST)?;
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            let count = stream.read(&mut buffer)?;
+            if count == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof).into());
+            }
+            answer.extend_from_slice(&buffer[..count]);
+            let Some(at) = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
+                continue;
+            };
+            let head = String::from_utf8_lossy(&answer[..at]).to_ascii_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            let length: usize = length.context("no content-length")?.trim().parse()?;
+            if answer.len() >= at + 4 + length {
+                return Ok(json!({"sent": REQUEST.len(), "received": answer.len()}));
+            }
+        }
+    }
+
+    /// Sends numbered datagrams, without waiting for anything; the errors by name.
+    fn volley(&mut self, name: &str, count: u32, to: Option<SocketAddr>) -> Result<Value> {
+        let (socket, next) = self.udp(name)?;
+        let mut errors = BTreeMap::<String, u32>::new();
+        let mut sent = 0;
+        for _ in 0..count {
+            let mut datagram = [b'x'; DATAGRAM_BYTES];
+            datagram[..4].copy_from_slice(&next.to_be_bytes());
+            *next += 1;
+            let result = match to {
+                Some(to) => socket.send_to(&datagram, to),
+                None => socket.send(&datagram),
+            };
+            match result {
+                Ok(bytes) => sent += bytes,
+                Err(error) => *errors.entry(self::name(&error)).or_default() += 1,
+            }
+        }
+        Ok(json!({"sent": sent, "errors": errors}))
+    }
+
+    /// Numbers of the datagrams that come, until there are `count` or it is quiet for so long.
+    fn drain(&mut self, name: &str, count: usize, quiet: Duration) -> Result<Value> {
+        let (socket, _) = self.udp(name)?;
+        socket.set_read_timeout(Some(quiet))?;
+        let (mut numbers, mut received) = (Vec::new(), 0);
+        let mut buffer = [0; 2048];
+        while numbers.len() < count {
+            match socket.recv(&mut buffer) {
+                Ok(bytes) => {
+                    received += bytes;
+                    let number = buffer.first_chunk::<4>().map_or(0, |n| u32::from_be_bytes(*n));
+                    numbers.push(number);
+                }
+                Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(json!({"numbers": numbers, "received": received}))
+    }
+}
