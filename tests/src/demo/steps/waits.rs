@@ -10,7 +10,7 @@ use crate::demo::daemon::unix_ns;
 use crate::demo::setup::SILENT;
 
 const BULKHEAD: &str = "writing";
-const WAIT_SECONDS: f64 = 2.5;
+const WAIT_SECONDS: f64 = 3.0;
 
 /// An agent in `writing` asks a server that never answers.
 pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
@@ -44,7 +44,7 @@ pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
         ),
         claim(
             // The agent needs a moment to start.
-            seconds <= really && seconds > really - 1.0,
+            seconds <= really && seconds > really - 1.5,
             format!("since when: {really:.1} s or a little less"),
             format!("{seconds:.1} s, {} bytes sent", wait["sent_bytes"]),
         ),
