@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SockOpsContext;
 use guard_common::abi::event::EVENT_CONNECTED;
-use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
+use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
 use guard_common::abi::socket::{
     SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE, SOCKET_SYN_SENT,
     SocketState,
@@ -102,24 +102,12 @@ fn accepted(ctx: &SockOpsContext) {
     if bulkhead == BULKHEAD_NONE || sk.is_null() {
         return;
     }
-    let mut fresh = SocketState {
-        bulkhead,
-        service: SERVICE_OTHER,
-        flags: SOCKET_PASSIVE | SOCKET_ESTABLISHED | SOCKET_SYN_SENT,
-        pid: 0,
-        connect_start_ns: 0,
-        exchange_start_ns: 0,
-        answer_ns: 0,
-        exchanges: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        opened: 0,
-        closed: 0,
-        retransmits: 0,
-        peer: peer(ctx),
-        peer_port: u32::from_be(ctx.remote_port()) & 0xffff,
-        pad: 0,
-    };
+    let mut fresh = socket::fresh(
+        PairKey { bulkhead, service: SERVICE_OTHER },
+        SOCKET_PASSIVE | SOCKET_ESTABLISHED | SOCKET_SYN_SENT,
+        peer(ctx),
+        u32::from_be(ctx.remote_port()) & 0xffff,
+    );
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
     watch(ctx);
     let Some(stats) = maps::pair_stats(socket::pair(state)) else { return };
