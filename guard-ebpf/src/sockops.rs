@@ -38,6 +38,9 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         accepted(ctx);
         return 1;
     }
+    if !is_of_interest(ctx, op) {
+        return 1;
+    }
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -59,6 +62,18 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         _ => {}
     }
     1
+}
+
+/// Whether a callback is acted upon. A connection's life makes about ten that are not.
+#[inline(always)]
+fn is_of_interest(ctx: &SockOpsContext, op: u32) -> bool {
+    match op {
+        BPF_SOCK_OPS_TCP_CONNECT_CB
+        | BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+        | BPF_SOCK_OPS_RETRANS_CB => true,
+        BPF_SOCK_OPS_STATE_CB => matches!(ctx.arg(1), BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSE),
+        _ => false,
+    }
 }
 
 /// Asks for state changes and retransmissions of this socket.
