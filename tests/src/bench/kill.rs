@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use testbed::stats::{median, quantile};
-use testbed::wait;
 
 use super::Effort;
 use super::paired::Side;
@@ -34,7 +33,7 @@ pub(crate) fn run(effort: Effort) -> Result<Vec<Row>> {
     let tries = effort.pick(50, 5);
     for number in 0..tries {
         if number > 0 {
-            sides.guardd.restart()?;
+            sides.guardd_mut()?.restart()?;
         }
         // Kills come at every moment of a call.
         let phase = LATENCY * 2 * number as u32 / tries as u32;
@@ -42,7 +41,7 @@ pub(crate) fn run(effort: Effort) -> Result<Vec<Row>> {
         fresh.push(took.0.as_secs_f64());
         kept.push(took.1.as_secs_f64());
     }
-    sides.guardd.restart()?;
+    sides.guardd_mut()?.restart()?;
     sides.finish()?;
     let rows = [("fresh connection", fresh), ("kept connection", kept)];
     let rows = rows.into_iter().flat_map(|(what, times)| {
@@ -69,7 +68,6 @@ fn one(sides: &mut Sides, server: &Server, phase: Duration) -> Result<(Duration,
         || -> Result<()> { pingpong::exchange(&mut server.connect(Service::Echo)?).map(drop) };
     let mut kept_call = || pingpong::exchange(&mut stream).map(drop);
     let (kill_at, ends) = thread::scope(|scope| {
-        let bulkhead = sides.cgroup(Side::Guarded);
         sides
             .inside(Side::Guarded, || {
                 // Threads first, then the kill from here: guardd is not ours to move.
@@ -77,10 +75,10 @@ fn one(sides: &mut Sides, server: &Server, phase: Duration) -> Result<(Duration,
                 let kept = scope.spawn(|| until_normal(&killed, &mut kept_call));
                 thread::sleep(LATENCY * 4 + phase);
                 nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(sides.guardd.pid()? as i32),
+                    nix::unistd::Pid::from_raw(sides.guardd()?.pid()? as i32),
                     nix::sys::signal::Signal::SIGKILL,
                 )
-                .with_context(|| format!("killing the guardd of {}", bulkhead.display()))?;
+                .context("killing guardd")?;
                 let kill_at = Instant::now();
                 killed.store(true, Ordering::SeqCst);
                 let join = |thread: thread::ScopedJoinHandle<'_, Result<Instant>>| {
@@ -94,8 +92,8 @@ fn one(sides: &mut Sides, server: &Server, phase: Duration) -> Result<(Duration,
                 error
             })
     })?;
-    sides.guardd.sigkill()?;
-    wait::until("the end of guardd", PATIENCE, || !sides.guardd.is_running())?;
+    // Reaps it.
+    sides.guardd_mut()?.sigkill()?;
     Ok((ends.0.saturating_duration_since(kill_at), ends.1.saturating_duration_since(kill_at)))
 }
 

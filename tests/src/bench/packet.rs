@@ -66,7 +66,7 @@ fn runs(sides: &Sides, program: &str) -> Result<(f64, f64)> {
     let label = format!("program=\"{program}\"");
     let metric = |name| -> Result<f64> {
         // No series: it has not run yet.
-        Ok(sides.guardd.metric(name, &[&label])?.unwrap_or(0.0))
+        Ok(sides.guardd()?.metric(name, &[&label])?.unwrap_or(0.0))
     };
     Ok((metric("guard_bpf_program_seconds_total")? * 1e9, metric("guard_bpf_program_runs_total")?))
 }

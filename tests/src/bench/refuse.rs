@@ -54,7 +54,7 @@ fn refused(address: SocketAddr) -> Result<f64> {
 
 /// It was guard that refused on one side, and the port on the other.
 fn check(sides: &Sides, rounds: usize) -> Result<()> {
-    let list = sides.guardd.ctl_json(&["fault", "list"])?;
+    let list = sides.guardd()?.ctl_json(&["fault", "list"])?;
     let refused = list["faults"][0]["counters"]["refused"].as_u64();
     let expected = (rounds * (CONNECTS + WARM_UP)) as u64;
     ensure!(

@@ -18,8 +18,9 @@ pub(crate) const NAME: &str = "bench";
 
 /// A guardd with one bulkhead, and a bare cgroup.
 pub(crate) struct Sides {
-    /// The guardd.
-    pub(crate) guardd: Guardd,
+    /// The guardd; without one "guarded" is a cgroup like the bare one.
+    guardd: Option<Guardd>,
+    guarded_inner: PathBuf,
     plain: ScratchCgroup,
     plain_inner: PathBuf,
     home: PathBuf,
@@ -28,25 +29,43 @@ pub(crate) struct Sides {
 impl Sides {
     /// Starts guardd; `endpoints` are the service's.
     pub(crate) fn start(endpoints: &[SocketAddr]) -> Result<Self> {
+        let mut sides = Self::unguarded()?;
+        let guardd = Guardd::start(GuarddConfig::simple(&[(NAME, endpoints)], &[NAME]))?;
+        sides.guarded_inner = guardd.bulkhead(NAME);
+        sides.guardd = Some(guardd);
+        Ok(sides)
+    }
+
+    /// Two cgroups without a guardd.
+    pub(crate) fn unguarded() -> Result<Self> {
         let home = home()?;
         let plain = ScratchCgroup::new("plain")?;
-        // As deep as the bulkhead.
-        let plain_inner = plain.child(NAME)?;
-        let guardd = Guardd::start(GuarddConfig::simple(&[(NAME, endpoints)], &[NAME]))?;
-        Ok(Self { guardd, plain, plain_inner, home })
+        // As deep as a bulkhead.
+        let (plain_inner, guarded_inner) = (plain.child("bare")?, plain.child(NAME)?);
+        Ok(Self { guardd: None, guarded_inner, plain, plain_inner, home })
+    }
+
+    /// The guardd.
+    pub(crate) fn guardd(&self) -> Result<&Guardd> {
+        self.guardd.as_ref().context("there is no guardd in this benchmark")
+    }
+
+    /// The guardd, to be ended and started.
+    pub(crate) fn guardd_mut(&mut self) -> Result<&mut Guardd> {
+        self.guardd.as_mut().context("there is no guardd in this benchmark")
     }
 
     /// The cgroup of a side.
-    pub(crate) fn cgroup(&self, side: Side) -> PathBuf {
+    pub(crate) fn cgroup(&self, side: Side) -> &Path {
         match side {
-            Side::Guarded => self.guardd.bulkhead(NAME),
-            Side::Bare => self.plain_inner.clone(),
+            Side::Guarded => &self.guarded_inner,
+            Side::Bare => &self.plain_inner,
         }
     }
 
     /// Does something while this process is in the cgroup of a side.
     pub(crate) fn inside<T>(&self, side: Side, act: impl FnOnce() -> Result<T>) -> Result<T> {
-        enter(&self.cgroup(side))?;
+        enter(self.cgroup(side))?;
         let _back = Back(&self.home);
         act()
     }
@@ -71,17 +90,19 @@ impl Sides {
         let mut args = vec!["fault", "inject", "--bulkhead", NAME, "--service", NAME];
         args.extend(["--for", "10m"]);
         args.extend(effect);
-        self.guardd.ctl_json(&args)
+        self.guardd()?.ctl_json(&args)
     }
 
     /// Ends all faults.
     pub(crate) fn clear(&self) -> Result<()> {
-        self.guardd.ctl_json(&["fault", "clear", "--all"]).map(drop)
+        self.guardd()?.ctl_json(&["fault", "clear", "--all"]).map(drop)
     }
 
     /// Stops guardd and checks that nothing is left.
     pub(crate) fn finish(self) -> Result<()> {
-        self.guardd.finish()?;
+        if let Some(guardd) = self.guardd {
+            guardd.finish()?;
+        }
         self.plain.remove()
     }
 }
