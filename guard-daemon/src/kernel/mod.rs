@@ -6,6 +6,8 @@
 //! which iptables needs as files (see `gates`).
 
 mod attach;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod btf;
 mod clock;
 mod error;
