@@ -124,6 +124,9 @@ fn accepted(ctx: &SockOpsContext) {
     );
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
     watch(ctx);
+    if maps::control().is_some_and(|control| ctx.local_port() >= control.ephemeral_port_low) {
+        maps::remember_accepted(cookie(ctx));
+    }
     let Some(stats) = maps::pair_stats(socket::pair(state)) else { return };
     if socket::count_open(state, stats) {
         atomics::add(&raw mut stats.accepted, 1);
