@@ -86,10 +86,9 @@ fn one(sides: &mut Sides, server: &Server, phase: Duration) -> Result<(Duration,
                 };
                 Ok((kill_at, (join(fresh)?, join(kept)?)))
             })
-            .map_err(|error: anyhow::Error| {
+            .inspect_err(|_: &anyhow::Error| {
                 // The callers end at their next normal call, at the latest after their patience.
                 killed.store(true, Ordering::SeqCst);
-                error
             })
     })?;
     // Reaps it.

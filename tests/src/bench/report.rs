@@ -217,7 +217,8 @@ impl Report {
         );
         for line in &lines {
             for (cell, width) in line.iter().zip(&widths) {
-                text.push_str(&format!("{cell:<width$}  "));
+                text.push_str(cell);
+                text.extend(std::iter::repeat_n(' ', width.saturating_sub(cell.len()) + 2));
             }
             text.truncate(text.trim_end().len());
             text.push('\n');
