@@ -8,7 +8,7 @@ use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
-use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_PROTECTED, SOCKET_UDP, SocketState};
+use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_PROTECTED, SOCKET_UDP};
 
 use crate::classify::{self, Address, Destination};
 use crate::{atomics, emit, faults, maps, socket};
@@ -169,25 +169,9 @@ fn remember(ctx: &SockAddrContext, pair: PairKey, destination: Destination, targ
     if destination.protected {
         flags |= SOCKET_PROTECTED;
     }
-    let mut fresh = SocketState {
-        bulkhead: pair.bulkhead,
-        service: pair.service,
-        flags,
-        pid: (bpf_get_current_pid_tgid() >> 32) as u32,
-        connect_start_ns: socket::now_ns(),
-        exchange_start_ns: 0,
-        answer_ns: 0,
-        peer_closed_ns: 0,
-        exchanges: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        opened: 0,
-        closed: 0,
-        retransmits: 0,
-        peer: target.address,
-        peer_port: u32::from(target.port),
-        pad: 0,
-    };
+    let mut fresh = socket::fresh(pair, flags, target.address, u32::from(target.port));
+    fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    fresh.connect_start_ns = socket::now_ns();
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
     if state.connect_start_ns == fresh.connect_start_ns {
         return;

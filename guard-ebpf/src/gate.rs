@@ -2,8 +2,11 @@
 //! of the bulkhead goes through the daemon's queue. All conditions of the fault are checked here,
 //! in the kernel, so that a stopped or hung daemon holds nothing back once its lease is over.
 
+use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
 use guard_common::abi::fault::EFFECT_DELAY;
+use guard_common::abi::policy::Control;
 
 use crate::classify::{self, Address};
 use crate::faults::{self, Decision};
@@ -14,6 +17,8 @@ const PASS: i64 = 0;
 const QUEUE: i64 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
+const TCP_FLAGS_OFFSET: usize = 13;
+const SYN_ACK: u8 = 0x12;
 
 /// Where an outgoing packet goes.
 #[derive(Clone, Copy)]
@@ -22,6 +27,7 @@ struct Outgoing {
     source_port: u16,
     destination_port: u16,
     tcp: bool,
+    tcp_flags: u8,
 }
 
 /// Whether the fault of this gate holds the packet.
@@ -33,8 +39,7 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
         return PASS;
     }
     let Some(packet) = outgoing(ctx) else { return PASS };
-    // Accepted connections are never touched; see `packet::adopt` for the ports.
-    if packet.tcp && u32::from(packet.source_port) < control.ephemeral_port_low {
+    if packet.tcp && accepted(ctx, control, packet) {
         return PASS;
     }
     let destination = classify::destination(control, packet.address, packet.destination_port);
@@ -49,6 +54,21 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
         }
         Decision::Pass | Decision::WouldAct => PASS,
     }
+}
+
+/// Whether a packet belongs to a connection that the agent accepted: those are never touched. By
+/// its port (see `packet::adopt`); on ports that callers have too, by what sockops remembered, and
+/// before that by the answer to the SYN.
+#[inline(always)]
+fn accepted(ctx: &SkBuffContext, control: &Control, packet: Outgoing) -> bool {
+    if u32::from(packet.source_port) < control.ephemeral_port_low {
+        return true;
+    }
+    if packet.tcp_flags & SYN_ACK == SYN_ACK {
+        return true;
+    }
+    // SAFETY: the context is the helper's argument.
+    maps::was_accepted(unsafe { bpf_get_socket_cookie(ctx.as_ptr()) })
 }
 
 #[inline(always)]
@@ -73,10 +93,13 @@ fn outgoing(ctx: &SkBuffContext) -> Option<Outgoing> {
         return None;
     }
     let ports = bytes::<4>(skb, l4_offset)?;
+    let tcp = protocol == IPPROTO_TCP;
+    let [tcp_flags] = if tcp { bytes::<1>(skb, l4_offset + TCP_FLAGS_OFFSET)? } else { [0] };
     Some(Outgoing {
         address,
         source_port: u16::from_be_bytes([ports[0], ports[1]]),
         destination_port: u16::from_be_bytes([ports[2], ports[3]]),
-        tcp: protocol == IPPROTO_TCP,
+        tcp,
+        tcp_flags,
     })
 }

@@ -8,7 +8,9 @@ use aya_ebpf::btf_maps::SkStorage;
 use aya_ebpf::helpers::generated::bpf_map_update_elem;
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::lpm_trie::LpmTrie;
-use aya_ebpf::maps::{Array, CgroupStorage, HashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use aya_ebpf::maps::{
+    Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
+};
 use guard_common::abi::fault::{
     FaultRule, FaultStats, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
 };
@@ -78,6 +80,11 @@ static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_53
 /// Rule slot + 1 of each NFQUEUE gate; 0 = none.
 #[map]
 static GATES: Array<u32> = Array::with_max_entries(MAX_DELAY_GATES as u32, 0);
+
+/// Cookies of accepted connections on ports that callers have too, for the gates, which see no
+/// socket storage. The oldest make room.
+#[map]
+static ACCEPTED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
 
 /// What the daemon is told.
 #[map]
@@ -193,6 +200,20 @@ pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
 #[inline(always)]
 pub(crate) fn gate_slot(gate: u32) -> Option<u32> {
     GATES.get(gate).and_then(|slot| slot.checked_sub(1))
+}
+
+/// Remembers an accepted connection by its cookie.
+#[inline(always)]
+pub(crate) fn remember_accepted(cookie: u64) {
+    if ACCEPTED.insert(cookie, 1, 0).is_err() {
+        hook_stats(|stats| &raw mut stats.storage_failures);
+    }
+}
+
+/// Whether a connection was accepted, by its cookie.
+#[inline(always)]
+pub(crate) fn was_accepted(cookie: u64) -> bool {
+    ACCEPTED.get_ptr(cookie).is_some()
 }
 
 #[inline(always)]

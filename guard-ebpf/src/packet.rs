@@ -8,7 +8,7 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::SkBuffContext;
 use guard_common::abi::event::EVENT_CALL;
 use guard_common::abi::fault::{DIRECTION_EGRESS, DIRECTION_INGRESS};
-use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
+use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
@@ -346,25 +346,10 @@ fn adopt(
         let tcp = if udp { core::ptr::null_mut() } else { bpf_tcp_sock(sk) };
         if tcp.is_null() { 0 } else { u64::from((*tcp).total_retrans) }
     };
-    let mut fresh = SocketState {
-        bulkhead,
-        service: if passive { SERVICE_OTHER } else { destination.service },
-        flags,
-        pid: 0,
-        connect_start_ns: 0,
-        exchange_start_ns: 0,
-        answer_ns: 0,
-        peer_closed_ns: 0,
-        exchanges: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        opened: 0,
-        closed: 0,
-        retransmits,
-        peer: address,
-        peer_port: u32::from(remote),
-        pad: 0,
-    };
+    let service = if passive { SERVICE_OTHER } else { destination.service };
+    let pair = PairKey { bulkhead, service };
+    let mut fresh = socket::fresh(pair, flags, address, u32::from(remote));
+    fresh.retransmits = retransmits;
     let state = socket::get_or_make(sk, &mut fresh)?;
     if let Some(stats) = maps::pair_stats(socket::pair(state)) {
         socket::count_open(state, stats);

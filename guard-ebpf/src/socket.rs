@@ -14,6 +14,7 @@ use guard_common::abi::socket::{
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::outcome;
 
+use crate::classify::Address;
 use crate::{atomics, emit, maps};
 
 /// Nanoseconds of CLOCK_BOOTTIME.
@@ -55,6 +56,35 @@ pub(crate) fn get_or_make(
         maps::hook_stats(|stats| &raw mut stats.storage_failures);
     }
     state
+}
+
+/// The storage of a socket that has done nothing yet.
+#[inline(always)]
+pub(crate) fn fresh(pair: PairKey, flags: u32, peer: Address, peer_port: u32) -> SocketState {
+    // A zero that the compiler does not know to be one: it makes of many zeros a call of memset,
+    // which for kernel programs is a loop over bytes.
+    let zero = 0_u64;
+    // SAFETY: a local variable.
+    let zero = unsafe { core::ptr::read_volatile(&raw const zero) };
+    SocketState {
+        bulkhead: pair.bulkhead,
+        service: pair.service,
+        flags,
+        pid: zero as u32,
+        connect_start_ns: zero,
+        exchange_start_ns: zero,
+        answer_ns: zero,
+        peer_closed_ns: zero,
+        exchanges: zero,
+        sent_bytes: zero,
+        received_bytes: zero,
+        opened: zero,
+        closed: zero,
+        retransmits: zero,
+        peer,
+        peer_port,
+        pad: zero as u32,
+    }
 }
 
 /// Key of the socket's counters.

@@ -11,7 +11,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SockOpsContext;
 use guard_common::abi::event::EVENT_CONNECTED;
-use guard_common::abi::ids::{BULKHEAD_NONE, SERVICE_OTHER};
+use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
 use guard_common::abi::socket::{
     SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_SYN_SENT, SocketState,
 };
@@ -37,6 +37,9 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         accepted(ctx);
         return 1;
     }
+    if !is_of_interest(ctx, op) {
+        return 1;
+    }
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.ops).__bindgen_anon_2.sk };
     if sk.is_null() {
@@ -58,6 +61,18 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         _ => {}
     }
     1
+}
+
+/// Whether a callback is acted upon. A connection's life makes about ten that are not.
+#[inline(always)]
+fn is_of_interest(ctx: &SockOpsContext, op: u32) -> bool {
+    match op {
+        BPF_SOCK_OPS_TCP_CONNECT_CB
+        | BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+        | BPF_SOCK_OPS_RETRANS_CB => true,
+        BPF_SOCK_OPS_STATE_CB => matches!(ctx.arg(1), BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSE),
+        _ => false,
+    }
 }
 
 /// Asks for state changes and retransmissions of this socket.
@@ -101,27 +116,17 @@ fn accepted(ctx: &SockOpsContext) {
     if bulkhead == BULKHEAD_NONE || sk.is_null() {
         return;
     }
-    let mut fresh = SocketState {
-        bulkhead,
-        service: SERVICE_OTHER,
-        flags: SOCKET_PASSIVE | SOCKET_ESTABLISHED | SOCKET_SYN_SENT,
-        pid: 0,
-        connect_start_ns: 0,
-        exchange_start_ns: 0,
-        answer_ns: 0,
-        peer_closed_ns: 0,
-        exchanges: 0,
-        sent_bytes: 0,
-        received_bytes: 0,
-        opened: 0,
-        closed: 0,
-        retransmits: 0,
-        peer: peer(ctx),
-        peer_port: u32::from_be(ctx.remote_port()) & 0xffff,
-        pad: 0,
-    };
+    let mut fresh = socket::fresh(
+        PairKey { bulkhead, service: SERVICE_OTHER },
+        SOCKET_PASSIVE | SOCKET_ESTABLISHED | SOCKET_SYN_SENT,
+        peer(ctx),
+        u32::from_be(ctx.remote_port()) & 0xffff,
+    );
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
     watch(ctx);
+    if maps::control().is_some_and(|control| ctx.local_port() >= control.ephemeral_port_low) {
+        maps::remember_accepted(cookie(ctx));
+    }
     let Some(stats) = maps::pair_stats(socket::pair(state)) else { return };
     if socket::count_open(state, stats) {
         atomics::add(&raw mut stats.accepted, 1);

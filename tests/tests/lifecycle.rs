@@ -122,15 +122,24 @@ fn systemd_is_told() {
     let path = guardd.directory().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     socket.set_read_timeout(Some(LIMIT)).unwrap();
+    let watched = std::cell::Cell::new(0);
     let next = || {
         let mut buffer = [0; 512];
         let length = socket.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..length]).into_owned()
     };
     let mut process = spawn(&guardd.config_path(), |mut command| {
-        command.env("NOTIFY_SOCKET", &path);
+        command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "2000000");
         command
     });
+    // Signs of life come as soon as it ticks, from another thread.
+    let next = || loop {
+        let note = next();
+        if note != "WATCHDOG=1\n" {
+            return note;
+        }
+        watched.set(watched.get() + 1);
+    };
     let ready = next();
     assert!(ready.starts_with("READY=1\nSTATUS=1 bulkheads"), "{ready}");
     assert!(guardd.socket().exists() && guardd.bulkhead("a").exists(), "ready means ready");
@@ -140,8 +149,10 @@ fn systemd_is_told() {
     assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
     let ready = next();
     assert!(ready.starts_with("READY=1\nSTATUS=2 bulkheads"), "{ready}");
+    std::thread::sleep(Duration::from_secs(3));
     assert!(process.stop(LIMIT).unwrap().success());
     let stopping = next();
+    assert!(watched.get() >= 2, "{} signs of life in 3 s", watched.get());
     assert!(stopping.starts_with("STOPPING=1\n"), "{stopping}");
     assert_eq!(guardd.leftovers(), [""; 0]);
 }
@@ -194,6 +205,7 @@ fn a_cgroup_removed_behind_guards_back_is_guarded_again() {
         let bulkheads = status["bulkheads"].as_array().unwrap().clone();
         bulkheads.iter().any(|b| b["name"] == name && b["state"] == "attached")
     };
+    inject(&guardd, &["--latency", "10ms"]);
     fs::remove_dir(guardd.bulkhead("a")).unwrap();
     fs::remove_dir(guardd.bulkhead("b")).unwrap();
     fs::create_dir(guardd.bulkhead("b")).unwrap();
@@ -203,6 +215,9 @@ fn a_cgroup_removed_behind_guards_back_is_guarded_again() {
         attached("a") && attached("b")
     });
     println!("repaired after {:?}", repaired.unwrap());
+    // The fault was about the cgroup that is gone.
+    let list = guardd.ctl_json(&["fault", "list"]).unwrap();
+    assert_eq!(list["faults"][0]["ended"], "cgroup removed", "{list}");
     for name in ["a", "b"] {
         let mut agent = agent(&guardd, name, &url(address), &[]);
         assert!(agent.call(LIMIT).unwrap().is_ok());

@@ -45,19 +45,16 @@ fn caller(path: &Path, target: &str) -> AgentProcess {
     AgentProcess::start(&[&pace[..], &patience].concat(), |c| cgroup::wrap(path, &c)).unwrap()
 }
 
-/// Until when calls were disturbed, counted from `from_ns`: those that began after it, and those
-/// that were under way.
+/// When the last disturbed call of those after `from_ns` began, and when the last disturbed call
+/// ended. The second may be later by what TCP waits before it sends a lost packet again: 1 s for
+/// a SYN, and as much again if the dying guardd still held it then.
 fn recovery(records: &[Record], from_ns: u64) -> (Duration, Duration) {
-    let (mut new, mut under_way) = (0, 0);
+    let (mut began, mut ended) = (0, 0);
     for record in records.iter().filter(|r| disturbed(r) && end_ns(r) > from_ns) {
-        let after = end_ns(record) - from_ns;
-        if record.start_unix_ns >= from_ns {
-            new = new.max(after);
-        } else {
-            under_way = under_way.max(after);
-        }
+        began = began.max(record.start_unix_ns.saturating_sub(from_ns));
+        ended = ended.max(end_ns(record) - from_ns);
     }
-    (Duration::from_nanos(new), Duration::from_nanos(under_way))
+    (Duration::from_nanos(began), Duration::from_nanos(ended))
 }
 
 /// A guardd whose bulkheads outlive it, because others made them.
@@ -113,24 +110,28 @@ fn after_sigkill_traffic_is_normal_within_lease_and_half_a_second() {
         assert!(counter(&guardd, "guard_faulted_total", "a", "api") > 0);
         let killed_ns = now_ns();
         guardd.sigkill().unwrap();
+        let gone = Duration::from_nanos(now_ns() - killed_ns);
         sleep(WATCH);
         let (records, _) = agent.stop().unwrap();
-        let (new, under_way) = recovery(&records, killed_ns);
-        println!("kill {number} {:?}: new calls {new:?}, under way {under_way:?}", FAULTS[kind]);
-        worst[kind] = (worst[kind].0.max(new), worst[kind].1.max(under_way));
-        assert!(new <= LEASE + GRACE, "{:?}: disturbed for {new:?}", FAULTS[kind]);
+        let (began, ended) = recovery(&records, killed_ns);
+        let fault = FAULTS[kind];
+        println!(
+            "kill {number} {fault:?}: dead after {gone:?}; the last disturbed call began at \
+             {began:?}, the last one under way ended at {ended:?}"
+        );
+        worst[kind] = (worst[kind].0.max(began), worst[kind].1.max(ended));
+        assert!(began <= LEASE + GRACE, "{fault:?}: calls are disturbed until {began:?}");
         let after = killed_ns + (LEASE + GRACE).as_nanos() as u64;
         let late = records.iter().filter(|r| r.start_unix_ns > after);
         let (late, bad): (Vec<_>, Vec<_>) = late.partition(|r| !disturbed(r));
         assert!(bad.is_empty() && late.len() > 50, "{} good, {bad:?}", late.len());
-        // Packets that were lost or held at the kill are sent again by TCP, a SYN after 1 s.
-        assert!(under_way < Duration::from_millis(2_500), "{under_way:?}");
+        assert!(ended < Duration::from_secs(4), "{fault:?}: {ended:?}");
         let (records, _) = bystander.stop().unwrap();
         let failed: Vec<_> = records.iter().filter(|r| r.outcome != "ok").collect();
         assert!(failed.is_empty(), "the bystander: {failed:?}");
     }
-    for (fault, (new, under_way)) in FAULTS.iter().zip(worst) {
-        println!("worst of {kills} kills, {fault:?}: new calls {new:?}, under way {under_way:?}");
+    for (fault, (began, ended)) in FAULTS.iter().zip(worst) {
+        println!("worst of {kills} kills, {fault:?}: began {began:?}, ended {ended:?}");
     }
     guardd.restart().unwrap();
     assert!(guardd.stop().unwrap().success());
@@ -169,9 +170,9 @@ fn a_stopped_guardd_loses_its_faults_with_the_lease() {
         wait::until("calls of a new agent", LIMIT, || agent.records().len() > 100).unwrap();
         let bad: Vec<_> = agent.records().into_iter().filter(disturbed).collect();
         assert!(bad.is_empty(), "{fault:?}: {bad:?}");
-        let (new, _) = recovery(&early.records(), stopped_ns);
+        let (began, _) = recovery(&early.records(), stopped_ns);
         let held = early.records().iter().filter(|r| end_ns(r) > stopped_ns).count();
-        println!("stopped, {fault:?}: old agent disturbed for {new:?}, {held} calls since");
+        println!("stopped, {fault:?}: old agent disturbed until {began:?}, {held} calls since");
         // Nothing holds the packets of these faults: calls end within the lease and TCP's next try.
         assert!(fault[0] == "--latency" || held > 0, "{fault:?}");
 
@@ -223,13 +224,16 @@ fn a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over() {
         sleep(Duration::from_secs(3));
         let continued_ns = now_ns();
         guardd.signal(Signal::SIGCONT).unwrap();
-        sleep(Duration::from_secs(1));
-        let (good, bad): (Vec<_>, Vec<_>) = agent
-            .records()
-            .into_iter()
-            .filter(|r| r.start_unix_ns > continued_ns)
-            .partition(|r| !disturbed(r));
-        assert!(bad.is_empty() && good.len() > 20, "{effect:?}: {} good, {bad:?}", good.len());
+        let since = || {
+            agent
+                .records()
+                .into_iter()
+                .filter(|r| r.start_unix_ns > continued_ns)
+                .collect::<Vec<_>>()
+        };
+        wait::until("calls after it went on", LIMIT, || since().len() > 100).unwrap();
+        let bad: Vec<_> = since().into_iter().filter(disturbed).collect();
+        assert!(bad.is_empty(), "{effect:?}: {bad:?}");
         let list = guardd.ctl_json(&["fault", "list"]).unwrap();
         let last = list["faults"].as_array().unwrap().last().unwrap().clone();
         assert!(last["state"] == "ended" && last["ended"] == "done", "{last}");

@@ -13,18 +13,22 @@ const PACKAGES: [&str; 4] = ["-p", "guard-daemon", "-p", "guard-tests"];
 
 /// `cargo build` of all that runs on the host.
 pub(crate) fn build(release: bool) -> Result<bool> {
+    build_with(release, &[])
+}
+
+fn build_with(release: bool, features: &[&str]) -> Result<bool> {
     let mut command = cargo::cargo(&["build"])?;
-    command.args(PACKAGES);
+    command.args(PACKAGES).args(features);
     if release {
         command.arg("--release");
     }
     cargo::succeeds(&mut command)
 }
 
-/// Builds everything optimised and becomes the binary `name`.
-pub(crate) fn run_binary(name: &str, args: &[String]) -> Result<bool> {
+/// Builds everything optimised, with the features that the binary `name` needs, and becomes it.
+pub(crate) fn run_binary(name: &str, features: &[&str], args: &[String]) -> Result<bool> {
     setup::ensure()?;
-    ensure!(build(true)?, "the build failed: see above");
+    ensure!(build_with(true, features)?, "the build failed: see above");
     let directory = cargo::target_dir()?.join("release");
     let mut command = Command::new(directory.join(name));
     command.args(args).env("GUARD_BIN_DIR", &directory).current_dir(cargo::root()?);

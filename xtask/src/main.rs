@@ -65,8 +65,10 @@ fn main() -> ExitCode {
         Task::Build { release } => setup::ensure().and_then(|()| compile::build(release)),
         Task::Lint => setup::ensure().map(|()| lint::run_alone()),
         Task::Test(options) => test::run(&options),
-        Task::Demo { args } => compile::run_binary("guard-demo", &args),
-        Task::Bench { args } => compile::run_binary("guard-bench", &args),
+        Task::Demo { args } => compile::run_binary("guard-demo", &[], &args),
+        Task::Bench { args } => {
+            compile::run_binary("guard-bench", &["--features", "guard-tests/bench"], &args)
+        }
         Task::Package => package::run(),
     };
     match done {

@@ -40,6 +40,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
         tracing::warn!("{warning}");
     }
     check_host()?;
+    raise_descriptor_limit();
     // Signals first: one that comes during the start stops cleanly after it.
     let mut stop = signals(SignalKind::terminate())?;
     let mut interrupt = signals(SignalKind::interrupt())?;
@@ -103,6 +104,17 @@ fn check_host() -> Result<(), DaemonError> {
     let problems: Vec<_> =
         kernel::check_features().into_iter().filter_map(|feature| feature.problem).collect();
     if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unable(problems)) }
+}
+
+/// Raises the soft limit of open files to the hard one: each bulkhead holds nine (eight links and
+/// its cgroup), and the usual soft limit of 1024 would end at about 110 bulkheads.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, ?limit, "the limit of open files stays; it bounds the bulkheads");
+    }
 }
 
 /// Opens the undo log and undoes what an earlier life left. Returns what could not be undone.
@@ -285,6 +297,7 @@ fn announce(guard: &Guard) {
         "ready: {text}"
     );
     drop(state);
+    kernel::give_back_free_memory();
     notify::ready(&text);
 }
 

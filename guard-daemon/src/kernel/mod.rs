@@ -6,6 +6,8 @@
 //! which iptables needs as files (see `gates`).
 
 mod attach;
+#[cfg(feature = "bench")]
+pub mod bench;
 mod btf;
 mod clock;
 mod error;
@@ -15,6 +17,7 @@ mod features;
 mod gates;
 mod lease;
 mod load;
+mod memory;
 mod policy;
 mod stats;
 
@@ -25,6 +28,7 @@ pub use events::{EventReader, decode_socket};
 pub use features::{Feature, check as check_features};
 pub use lease::Lease;
 pub use load::{Kernel, LoadOptions};
+pub use memory::give_back_free_memory;
 pub use policy::{EndpointRule, map_address};
 pub use stats::{Counters, ProgramRun};
 

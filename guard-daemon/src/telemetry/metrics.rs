@@ -7,7 +7,7 @@ use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::stats::{CALL_BUCKET_COUNT, CALL_BUCKETS_NS, HookStats, PairStats};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -88,12 +88,10 @@ impl Family<'_> {
             MetricType::Counter,
         )?;
         for (labels, value) in series {
-            let metric = family.encode_family(&labels)?;
-            if value.fract() == 0.0 && value >= 0.0 {
-                ConstCounter::new(value as u64).encode(metric)?;
-            } else {
-                ConstCounter::new(value).encode(metric)?;
+            if N == 0 {
+                return encode_counter(value, family);
             }
+            encode_counter(value, family.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -110,9 +108,21 @@ impl Family<'_> {
             MetricType::Gauge,
         )?;
         for (labels, value) in series {
+            if N == 0 {
+                return ConstGauge::new(value).encode(family);
+            }
             ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
+    }
+}
+
+/// Whole numbers without a decimal point: counts are exact.
+fn encode_counter(value: f64, metric: MetricEncoder<'_>) -> fmt::Result {
+    if value.fract() == 0.0 && value >= 0.0 {
+        ConstCounter::new(value as u64).encode(metric)
+    } else {
+        ConstCounter::new(value).encode(metric)
     }
 }
 

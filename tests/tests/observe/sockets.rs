@@ -1,7 +1,7 @@
 //! Sockets that guard did not see born: older than the daemon, or accepted by a server in a
 //! bulkhead.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use testbed::agent::{AgentProcess, CallOptions, Caller, Target};
@@ -78,18 +78,23 @@ fn server_port() -> TcpListener {
     listener.unwrap()
 }
 
+/// Once on a port as servers have, once on one that a caller might have been given.
 #[test]
 fn accepted_connections_are_no_calls() {
-    if !requires::cgroups("accepted_connections_are_no_calls") {
-        return;
+    if requires::cgroups("accepted_connections_are_no_calls") {
+        let of_servers = server_port().local_addr().unwrap();
+        accepted_on(of_servers);
+        accepted_on("127.0.0.1:0".parse().unwrap());
     }
+}
+
+fn accepted_on(listen: SocketAddr) {
     let elsewhere = Metered::start(&["127.0.0.1:0"]);
     let guardd = start(&[("api", &elsewhere.addresses)]);
     let path = guardd.bulkhead(RESEARCH);
-    let listen = server_port().local_addr().unwrap();
     let wrap = |command| cgroup::wrap(&path, &command);
     let mut server = ServerProcess::start(&[listen], &[], wrap).unwrap();
-    let target: Target = url(listen).parse().unwrap();
+    let target: Target = url(server.address().unwrap()).parse().unwrap();
     let options = CallOptions {
         timeout: Some(Duration::from_secs(10)),
         keep_alive: true,

@@ -28,6 +28,7 @@ pub(crate) fn run() -> Stage {
     stage.check("clippy", || {
         let workspace = ["clippy", "--workspace", "--exclude", "guard-ebpf", "--all-targets"];
         let mut command = cargo::cargo(&workspace)?;
+        command.args(["--features", "guard-tests/bench"]);
         Ok(cargo::succeeds(command.args(["--", "-D", "warnings"]))?.into())
     });
     stage.check("clippy of the kernel programs", kernel_programs);

@@ -104,8 +104,8 @@ fn the_demo_is_as_the_demo_needs_it() {
     let wanted = [
         "github 127.0.0.1:18080",
         "github [::1]:18080",
-        "search 127.0.0.1:18081",
         "model 127.0.0.1:18082",
+        "search 127.0.0.1:18081",
         "research guard-demo/research",
         "writing guard-demo/writing",
     ];

@@ -2,7 +2,7 @@
 //! only chains with names that guard gives (see `is_ours`) and the jumps to them.
 
 use super::command::Tables;
-use super::{CHAIN_PREFIX, HOOK, IptablesError, PROBE, TABLE, owner};
+use super::{CHAIN_PREFIX, HOOK, IptablesError, PID, PROBE, TABLE, owner};
 use crate::journal::Family;
 
 /// What is in table `mangle` of either family with a name of ours, as `iptables: GUARD-D0`.
@@ -23,9 +23,12 @@ pub fn remove_leftovers() -> Result<Vec<String>, IptablesError> {
     let mut first_error = None;
     for family in [Family::V4, Family::V6] {
         for chain in our_chains(family) {
-            match remove_dead_chain(family, TABLE, HOOK, &chain) {
-                Ok(false) => {}
-                Ok(true) => removed.push(format!("{}: {chain}", Tables(family).command())),
+            if owner::may_live(&chain) {
+                tracing::info!(chain, "a chain of a guardd that may run: left alone");
+                continue;
+            }
+            match remove_chain(family, TABLE, HOOK, &chain) {
+                Ok(_) => removed.push(format!("{}: {chain}", Tables(family).command())),
                 Err(error) => {
                     first_error.get_or_insert(error);
                 }
@@ -35,7 +38,8 @@ pub fn remove_leftovers() -> Result<Vec<String>, IptablesError> {
     first_error.map_or(Ok(removed), Err)
 }
 
-/// [`remove_chain`], unless a guardd that runs owns the chain now.
+/// `remove_chain` for a chain that an undo log names, unless a guardd that runs owns the name
+/// now.
 pub fn remove_dead_chain(
     family: Family,
     table: &str,
@@ -109,9 +113,16 @@ fn our_chains(family: Family) -> Vec<String> {
     names.collect()
 }
 
-/// `GUARD-D<queue>` or `GUARD-DPROBE<pid>`: strict, for somebody may have a GUARD-DMZ.
+/// `GUARD-D<queue>P<pid>`, `GUARD-D<number>` (of earlier versions) or `GUARD-DPROBE<pid>`: strict,
+/// for somebody may have a GUARD-DMZ.
 fn is_ours(chain: &str) -> bool {
     let Some(rest) = chain.strip_prefix(CHAIN_PREFIX) else { return false };
-    let digits = rest.strip_prefix(PROBE).unwrap_or(rest);
-    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match rest.strip_prefix(PROBE) {
+        Some(pid) => number(pid),
+        None => match rest.split_once(PID) {
+            Some((queue, pid)) => number(queue) && number(pid),
+            None => number(rest),
+        },
+    }
 }

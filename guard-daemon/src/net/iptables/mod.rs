@@ -1,14 +1,15 @@
 //! The netfilter rules that send a bulkhead's packets to the delay engine, put up and taken down
 //! with the commands `iptables` and `ip6tables`.
 //!
-//! Per fault and address family: a chain of our own, `GUARD-D<queue>` in table `mangle`, with one
+//! Per fault and address family: a chain of our own, `GUARD-D<queue>P<pid>` in table `mangle`, with one
 //! rule (gate, then NFQUEUE), and one jump to it from OUTPUT for the bulkhead's cgroup. Both are
 //! written to the undo log first. Nothing that does not bear our name is ever changed, and no
 //! rule is addressed by its number (that could hit another's rule after a concurrent change).
 //!
-//! Several guardds may run on one host. A queue number has one listener, so whoever listens on
-//! queue N owns the chain `GUARD-DN`: a chain of that name that is there already was left by a
-//! dead guardd, and one whose queue is listened to is never cleaned up by others.
+//! Several guardds may run on one host, also in containers that share its network. A queue number
+//! has one listener, so whoever listens on a chain's queue owns its name: what is there already
+//! was left by a dead guardd. The undo log removes a chain unless both the queue and the process
+//! of its name live; without an entry in the log a living queue alone protects it.
 //!
 //! Left behind with the nftables flavour of iptables: the empty base chains of table `mangle`,
 //! which that command makes at first use and never removes.
@@ -33,6 +34,8 @@ pub use probe::probe;
 pub const CHAIN_PREFIX: &str = "GUARD-D";
 /// What follows it in the name of a chain of [`probe`], before a process id.
 const PROBE: &str = "PROBE";
+/// Between queue number and process id in the name of a chain of a fault.
+const PID: char = 'P';
 /// Table of all our chains.
 pub const TABLE: &str = "mangle";
 /// Built-in chain from which they are jumped to: locally made packets, after routing.
@@ -41,7 +44,7 @@ pub const HOOK: &str = "OUTPUT";
 /// One delay fault's rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DelayRule {
-    /// NFQUEUE number, which names the chain too. Start its [`crate::net::delay::DelayQueue`]
+    /// NFQUEUE number, part of the chain's name. Start its [`crate::net::delay::DelayQueue`]
     /// first, and stop it last: that is what makes the chain ours. Without a listener packets
     /// pass (`--queue-bypass`).
     pub queue: u16,
@@ -56,7 +59,7 @@ pub struct DelayRule {
 impl DelayRule {
     /// Name of the chain.
     pub fn chain(&self) -> String {
-        format!("{CHAIN_PREFIX}{}", self.queue)
+        format!("{CHAIN_PREFIX}{}{PID}{}", self.queue, std::process::id())
     }
 }
 

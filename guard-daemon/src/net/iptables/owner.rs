@@ -1,26 +1,41 @@
-//! Whether the guardd that made a chain still runs. Asks the kernel who listens, not a file that a
-//! dead process could have left.
+//! Whether the guardd that made a chain still runs. Asks the kernel who listens and who lives, not
+//! a file that a dead process could have left.
 
-use super::{CHAIN_PREFIX, PROBE};
+use super::{CHAIN_PREFIX, PID, PROBE};
 
 /// The queues of this network namespace that have a listener, one line each, the number first.
 const QUEUES: &str = "/proc/thread-self/net/netfilter/nfnetlink_queue";
 
-/// Whether a running process owns `GUARD-D<queue>` (it listens on the queue) or
-/// `GUARD-DPROBE<pid>` (it is the process). A name of another form has no owner.
-pub(super) fn lives(chain: &str) -> bool {
+/// Whether a running guardd may own the chain: its queue has a listener, or it is a probe whose
+/// process lives. For a chain that may be of a guardd in another pid namespace.
+pub(super) fn may_live(chain: &str) -> bool {
     let Some(rest) = chain.strip_prefix(CHAIN_PREFIX) else { return false };
     if let Some(pid) = rest.strip_prefix(PROBE) {
-        let running = |pid: u32| std::path::Path::new(&format!("/proc/{pid}")).exists();
-        return pid.parse().is_ok_and(running);
+        return process_lives(pid);
     }
-    let Ok(queue) = rest.parse::<u16>() else { return false };
+    let queue = rest.split_once(PID).map_or(rest, |(queue, _)| queue);
+    queue.parse().is_ok_and(is_listened_to)
+}
+
+/// Whether both the queue and the process of its name live. For a chain that an undo log names:
+/// another guardd can have the same name only if it has the same process id (in another pid
+/// namespace) and the same queue.
+pub(super) fn lives(chain: &str) -> bool {
+    let pid = chain.rsplit_once(PID).map(|(_, pid)| pid);
+    may_live(chain) && pid.is_none_or(process_lives)
+}
+
+fn process_lives(pid: &str) -> bool {
+    pid.parse::<u32>().is_ok_and(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists())
+}
+
+fn is_listened_to(queue: u16) -> bool {
     match std::fs::read_to_string(QUEUES) {
         Ok(text) => has_listener(&text, queue),
         // Without the file the kernel has no queues, and nobody listens.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
         Err(error) => {
-            tracing::warn!(path = QUEUES, %error, chain, "left alone: its owner may run");
+            tracing::warn!(path = QUEUES, %error, queue, "taken to have a listener");
             true
         }
     }
@@ -45,7 +60,8 @@ mod tests {
 
     #[test]
     fn a_probe_lives_as_long_as_its_process() {
-        assert!(lives(&format!("GUARD-DPROBE{}", std::process::id())));
-        assert!(!lives("GUARD-DPROBE4294967295") && !lives("GUARD-DMZ"));
+        let own = format!("GUARD-DPROBE{}", std::process::id());
+        assert!(may_live(&own));
+        assert!(!may_live("GUARD-DPROBE4294967295") && !may_live("GUARD-DMZ"));
     }
 }

@@ -99,7 +99,8 @@ fn root_only_the_cgroup_is_delayed_and_nothing_stays() {
         let queue = DelayQueue::start(3, profile).unwrap();
         let installed = install(&cgroup.rule(3), &mut log).unwrap();
         assert_eq!(installed.warning, None);
-        assert_eq!(list_leftovers(), ["iptables: GUARD-D3", "ip6tables: GUARD-D3"]);
+        let chain = format!("GUARD-D3P{}", std::process::id());
+        assert_eq!(list_leftovers(), [format!("iptables: {chain}"), format!("ip6tables: {chain}")]);
         assert!(transit(&mut inside, &server) >= delay);
         assert!(transit(&mut outside, &server) < delay);
         assert_eq!(queue.stats().released, 1);
@@ -193,13 +194,20 @@ fn root_what_a_running_guardd_made_is_left_and_what_a_dead_one_left_is_taken_ove
         let profile =
             DelayProfile { delay: Duration::from_millis(1), jitter: Duration::ZERO, seed: 0 };
         let queue = DelayQueue::start(7, profile).unwrap();
+        let own = cgroup.rule(7).chain();
         assert_eq!(remove_leftovers().unwrap(), [""; 0], "its queue has a listener");
+        let removed = |chain: &str| remove_dead_chain(Family::V4, TABLE, HOOK, chain).unwrap();
+        assert!(!removed(&own), "its process lives too");
         assert_eq!(list_leftovers().len(), 2);
+        // A dead guardd's, though somebody else listens on that queue number now.
+        run("iptables", &["-t", "mangle", "-N", "GUARD-D7P4294967295"]);
+        assert_eq!(remove_leftovers().unwrap(), [""; 0], "no log names it, so it may be alive");
+        assert!(removed("GUARD-D7P4294967295"), "its own log knows better");
         // Whoever has the queue owns the name: the old chain does not stop a new one.
         let installed = install(&cgroup.rule(7), &mut log).unwrap();
         assert_eq!(list_leftovers().len(), 2);
         let rules = run("iptables", &["-t", "mangle", "-S"]);
-        assert_eq!(rules.matches("-j GUARD-D7").count(), 1, "{rules}");
+        assert_eq!(rules.matches(&format!("-j {own}")).count(), 1, "{rules}");
         remove(installed, &mut log).unwrap();
         queue.stop().unwrap();
         assert_eq!(list_leftovers(), [""; 0]);

@@ -254,6 +254,20 @@ impl Guardd {
         Ok(())
     }
 
+    /// A test that failed may have left it stopped: then it could not end.
+    fn signal_if_running(&mut self, signal: Signal) -> Result<()> {
+        if self.is_running() { self.signal(signal) } else { Ok(()) }
+    }
+
+    /// For a test that failed after it has killed guardd: the next one shall find a clean host.
+    fn clean_up(&self) {
+        let state = self.state_dir().display().to_string();
+        match self.ctl(&["cleanup", "--state-dir", &state]) {
+            Ok(said) => eprintln!("guardctl cleanup said:\n{}{}", said.stdout, said.stderr),
+            Err(error) => eprintln!("testbed: {error:#}"),
+        }
+    }
+
     fn last_words(&self) -> String {
         self.process.as_ref().map(Process::last_words).unwrap_or_default()
     }
@@ -266,8 +280,13 @@ impl Guardd {
 
 impl Drop for Guardd {
     fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if failed && let Err(error) = self.signal_if_running(Signal::SIGCONT) {
+            eprintln!("testbed: {error:#}");
+        }
         let result = self.end();
-        if std::thread::panicking() {
+        if failed {
+            self.clean_up();
             // The test has failed already: what guardd said is the best hint why.
             eprintln!("guardd's last words:\n{}", self.last_words());
             return;

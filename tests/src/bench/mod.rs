@@ -1,0 +1,132 @@
+//! The benchmarks: one file each, A (in a bulkhead) and B (bare) always interleaved in one run.
+//! None may need anything of the host but loopback, or leave anything on it.
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use clap::{Parser, Subcommand};
+
+mod bulk;
+mod connect;
+mod cpu;
+mod delay;
+mod idle;
+mod kill;
+mod many;
+mod packet;
+mod paired;
+mod pingpong;
+mod refuse;
+mod reload;
+mod report;
+mod roundtrip;
+mod server;
+mod sides;
+
+use report::{Report, Row};
+
+/// How long a benchmark may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Effort {
+    quick: bool,
+}
+
+impl Effort {
+    /// `full` rounds, or a tenth of them (at least 6, so that there is an interval).
+    fn rounds(self, full: usize) -> usize {
+        if self.quick { (full / 10).max(6) } else { full }
+    }
+
+    /// One of two values.
+    fn pick<T>(self, full: T, quick: T) -> T {
+        if self.quick { quick } else { full }
+    }
+}
+
+type Benchmark = fn(Effort) -> Result<Vec<Row>>;
+
+/// All benchmarks, in the order in which they run.
+const ALL: [(&str, Benchmark, &str); 9] = [
+    ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
+    ("connect", connect::run, "connect and close, per second"),
+    ("bulk", bulk::run, "bytes per second on one connection"),
+    ("refuse", refuse::run, "a refusal by guard against one by a closed port"),
+    ("packet", packet::run, "time in the kernel programs against an empty one"),
+    ("delay", delay::run, "accuracy of latency faults"),
+    ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
+    ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
+    ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
+];
+
+/// Measure guard against bare traffic. Exit code 1: a target was missed.
+#[derive(Parser)]
+#[command(name = "guard-bench", after_help = after_help())]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Hidden>,
+    /// Benchmarks to run; all without
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// A tenth of the rounds: to see that it works, not for numbers
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON document instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Hidden {
+    /// The peer of the measured connections; ends when its standard input is closed
+    #[command(hide = true)]
+    Serve {
+        /// Processor to stay on
+        #[arg(long)]
+        cpu: Option<usize>,
+    },
+}
+
+fn after_help() -> String {
+    let lines = ALL.map(|(name, _, what)| format!("  {name:<10} {what}"));
+    format!("Benchmarks:\n{}", lines.join("\n"))
+}
+
+/// Runs what the command line asks for; false if a target was missed.
+pub(crate) fn main() -> Result<bool> {
+    let cli = Cli::parse();
+    if let Some(Hidden::Serve { cpu }) = cli.command {
+        return server::serve(cpu).map(|()| true);
+    }
+    let known = |name: &String| ALL.iter().any(|(known, ..)| known == name);
+    if let Some(unknown) = cli.names.iter().find(|name| !known(name)) {
+        let names = ALL.map(|(name, ..)| name).join(", ");
+        anyhow::bail!("no benchmark is called `{unknown}`; there are: {names}");
+    }
+    ensure!(
+        nix::unistd::geteuid().is_root(),
+        "the benchmarks load programs into the kernel: run them as root"
+    );
+    let effort = Effort { quick: cli.quick };
+    let mut report = Report::begin(cli.quick)?;
+    for (name, run, what) in ALL {
+        if !cli.names.is_empty() && !cli.names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        eprintln!("{name}: {what}");
+        report.add(name, run(effort)?);
+    }
+    report.finish()?;
+    if cli.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        println!("{}", report.table());
+    }
+    Ok(report.met())
+}
+
+/// First number of a file of `/proc`.
+fn first_number(path: impl AsRef<Path>) -> Result<f64> {
+    let text = std::fs::read_to_string(path.as_ref())?;
+    let word = text.split_whitespace().next().unwrap_or_default();
+    Ok(word.parse()?)
+}
