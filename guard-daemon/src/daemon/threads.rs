@@ -17,6 +17,10 @@ use crate::telemetry::notify;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Events taken per wake-up.
 const EVENT_BATCH: usize = 4_096;
+/// Pause after events were read. Whoever waits for the ring is woken for each event by the very
+/// connect or packet that causes it: without the pause a burst of refused connects costs each of
+/// them a switch of processes.
+const EVENT_PAUSE: Duration = Duration::from_millis(20);
 /// How long the event reader waits before it looks whether it shall stop.
 const EVENT_WAIT: Duration = Duration::from_millis(250);
 /// Longest pause between two ticks while faults are active.
@@ -146,6 +150,10 @@ fn read_events(guard: &Guard, mut reader: EventReader, stop: &AtomicBool) {
             let record = with_ids(&guard.ids, |ids| decode(&event, ids));
             guard.events.push(record);
         });
+        // A full batch means that there are more.
+        if matches!(read, Ok((taken, _)) if (1..EVENT_BATCH).contains(&taken)) {
+            std::thread::sleep(EVENT_PAUSE);
+        }
         match read {
             Ok((_, 0)) => {}
             Ok((_, odd)) => {
