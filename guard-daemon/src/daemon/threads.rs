@@ -29,6 +29,10 @@ const TICK_MAX: Duration = Duration::from_millis(250);
 /// the first fault is renewed by the next tick.
 const TICK_IDLE: Duration = Duration::from_millis(500);
 
+/// Shortest time that the delay engine gets for an answer. A busy host may well keep a process
+/// waiting for a tenth of a second.
+const MIN_PATIENCE: Duration = Duration::from_millis(500);
+
 /// The threads; they end soon after [`Threads::stop`].
 pub(crate) struct Threads {
     stop: Arc<AtomicBool>,
@@ -119,8 +123,9 @@ impl Guard {
         let lease = state.plan.daemon.fault_lease;
         let until_ns = state.lease.renew(lease)?;
         // With half the lease of patience, and ticks of a quarter, an engine that was stopped is
-        // ended within the lease.
-        for (id, why) in state.faults.renew_delays(until_ns, lease / 2) {
+        // ended within the lease; with a lease below 1 s, half a second later at most.
+        let patience = (lease / 2).max(MIN_PATIENCE);
+        for (id, why) in state.faults.renew_delays(until_ns, patience) {
             self.events.note("delay_engine_failed", |event| {
                 event.fault = Some(id);
                 event.message = why;

@@ -20,8 +20,8 @@ use super::request::{Effect, FaultSpec};
 use crate::control::api::{FaultCounters, FaultRecord};
 use crate::journal::UndoLog;
 use crate::kernel::{Kernel, boottime_ns};
+use crate::net::delay::DelayProfile;
 use crate::net::delay::process::DelayProcess;
-use crate::net::delay::{DelayError, DelayProfile};
 use crate::net::iptables::{self, DelayRule, Installed};
 
 /// First queue number that is tried; high, because people number theirs from 0.
@@ -193,7 +193,10 @@ impl FaultManager {
             })?;
         self.bpffs.mount(context.undo)?;
         let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
-        let queue = self.start_queue(gate, profile, fault.end_ns, context.lease_until_ns)?;
+        // Another program may own a number.
+        let first = QUEUE_BASE + gate as u16;
+        let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
+        let queue = self.delays.start(numbers, profile, fault.end_ns, context.lease_until_ns)?;
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None, failure: None });
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
@@ -202,28 +205,6 @@ impl FaultManager {
         fault.warnings.extend(installed.warning.clone());
         delay.rule = Some(installed);
         Ok(())
-    }
-
-    /// Starts a queue with a number that nobody else has, and the engine process if need be.
-    fn start_queue(
-        &mut self,
-        gate: u32,
-        profile: DelayProfile,
-        end_ns: u64,
-        until_ns: u64,
-    ) -> Result<u16, FaultError> {
-        let first = QUEUE_BASE + gate as u16;
-        let mut last = None;
-        for attempt in 0..QUEUE_TRIES {
-            // Another program may own the number.
-            let number = first + attempt * MAX_DELAY_GATES as u16;
-            match self.delays.start(number, profile, end_ns, until_ns) {
-                Ok(()) => return Ok(number),
-                Err(error @ DelayError::Refused(_)) => last = Some(error),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(last.map_or_else(|| FaultError::Full("no queue number was tried".into()), Into::into))
     }
 
     /// Renews the lease of the engine process until `until_ns` (CLOCK_BOOTTIME), and ends it when

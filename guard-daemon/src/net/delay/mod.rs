@@ -134,6 +134,8 @@ struct Control {
     lease_until: Option<Instant>,
     /// Counts the renewals of the lease.
     renewals: u64,
+    /// When the first of them was ordered that the thread has not heard.
+    unheard_since: Option<Instant>,
 }
 
 impl Control {
@@ -231,15 +233,20 @@ impl DelayQueue {
         self.shared.order(|control| control.end_at = Some(end_at));
     }
 
-    /// Moves the end of the lease; one in the past lets everything go now. Returns whether the
-    /// thread has heard the renewal before this one: `false` means that it hangs.
-    pub fn renew(&self, lease_until: Instant) -> bool {
-        let heard = self.shared.heard.load(Relaxed) >= self.shared.control().renewals;
+    /// Moves the end of the lease; one in the past lets everything go now. Returns for how long
+    /// the thread has not heard earlier renewals: more than a moment means that it hangs.
+    pub fn renew(&self, lease_until: Instant) -> Duration {
+        let now = Instant::now();
+        let mut silent = Duration::ZERO;
         self.shared.order(|control| {
+            let heard = self.shared.heard.load(Relaxed) >= control.renewals;
+            let since = control.unheard_since.filter(|_| !heard).unwrap_or(now);
+            control.unheard_since = Some(since);
+            silent = now.saturating_duration_since(since);
             control.lease_until = Some(lease_until);
             control.renewals += 1;
         });
-        heard
+        silent
     }
 
     /// Ends the lease now. (The thread looks at the end of its lease by itself; but if it sleeps

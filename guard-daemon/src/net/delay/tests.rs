@@ -139,6 +139,8 @@ pub(super) fn added_delays<S: FnOnce() -> DelayStats>(
     wanted: &[(u64, u32)],
     start: impl Fn(DelayProfile) -> S,
 ) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (delay_ms, count) in wanted {
         let delay = Duration::from_millis(*delay_ms);
         let tolerance = (delay / 100).max(Duration::from_micros(200));

@@ -21,6 +21,9 @@ use crate::kernel::boottime_ns;
 
 /// Longest lease that the configuration allows, and longest that is believed.
 const MAX_LEASE: Duration = Duration::from_mins(1);
+/// How long the thread of a queue may take to hear something. It is idle or spins for microseconds,
+/// but a busy host may not let it.
+const MAX_SILENCE: Duration = Duration::from_millis(250);
 
 /// Why the process could not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -128,10 +131,10 @@ impl Server {
             Order::Stop { queue } => self.stop(queue),
             Order::Renew { serial, until_ns } => {
                 let until = self.lease(until_ns);
-                let hang = self.queues.values().filter(|queue| !queue.renew(until)).count();
-                if hang > 0 {
-                    tracing::error!("the thread of a delay queue hangs");
-                    // No answer: guardd will end this process.
+                let silent = self.queues.values().map(|queue| queue.renew(until)).max();
+                if let Some(silent) = silent.filter(|silent| *silent > MAX_SILENCE) {
+                    // No answer: if it stays so, guardd will end this process.
+                    tracing::error!(?silent, "the thread of a delay queue hangs");
                     return;
                 }
                 Answer::Alive { serial, failed: self.failed() }

@@ -60,46 +60,51 @@ impl DelayProcess {
         Self { command, running: None, failed: Vec::new() }
     }
 
-    /// Starts to delay what comes through the kernel's queue `queue`, until `end_ns`. The lease
-    /// ends at `until_ns`, unless renewed. Both are CLOCK_BOOTTIME, ns. Waits for the answer, at
-    /// most 2 s.
+    /// Starts to delay what comes through the first of the kernel's queues `numbers` that can be
+    /// had, until `end_ns`; its number. The lease ends at `until_ns`, unless renewed. Both are
+    /// CLOCK_BOOTTIME, ns. Waits for each answer, at most 2 s.
     ///
     /// # Errors
-    /// [`DelayError::Refused`]: the queue cannot be had; another one may. [`DelayError::Process`]:
-    /// there is no process that could.
+    /// [`DelayError::Refused`]: none of the queues can be had. [`DelayError::Process`]: there is
+    /// no process that could.
     pub fn start(
         &mut self,
-        queue: u16,
+        numbers: impl IntoIterator<Item = u16>,
         profile: DelayProfile,
         end_ns: u64,
         until_ns: u64,
-    ) -> Result<(), DelayError> {
-        let order = Order::Start {
-            queue,
-            delay_ns: profile.delay.as_nanos() as u64,
-            jitter_ns: profile.jitter.as_nanos() as u64,
-            seed: profile.seed,
-            end_ns,
-            until_ns,
-        };
+    ) -> Result<u16, DelayError> {
         if self.running.is_none() {
             let running = Running::spawn((self.command)())
                 .map_err(|error| DelayError::Process(format!("starting it: {error}")))?;
             tracing::debug!(pid = running.pid(), "delay engine started");
             self.running = Some(running);
         }
-        let answered = self.ask(&order, |answer| match answer {
-            Answer::Started { queue: of } if of == queue => Ok(Ok(())),
-            Answer::Refused { queue: of, why } if of == queue => Ok(Err(why)),
-            other => Err(other),
-        })?;
-        if let Some(running) = &mut self.running
-            && answered.is_ok()
-        {
-            running.queues.insert(queue);
+        let mut refusal = "no queue number was tried".to_owned();
+        for queue in numbers {
+            let order = Order::Start {
+                queue,
+                delay_ns: profile.delay.as_nanos() as u64,
+                jitter_ns: profile.jitter.as_nanos() as u64,
+                seed: profile.seed,
+                end_ns,
+                until_ns,
+            };
+            let answered = self.ask(&order, |answer| match answer {
+                Answer::Started { queue: of } if of == queue => Ok(Ok(())),
+                Answer::Refused { queue: of, why } if of == queue => Ok(Err(why)),
+                other => Err(other),
+            })?;
+            match answered {
+                Ok(()) => {
+                    self.running.iter_mut().for_each(|running| running.queues.extend([queue]));
+                    return Ok(queue);
+                }
+                Err(why) => refusal = why,
+            }
         }
         self.end_if_idle();
-        answered.map_err(DelayError::Refused)
+        Err(DelayError::Refused(refusal))
     }
 
     /// Lets everything of a queue go and gives it back; what it did. Ends the process with the

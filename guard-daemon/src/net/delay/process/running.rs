@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,9 @@ pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
 /// How long one that does not answer may take to let go its packets, before it is killed.
 const LAST_CHANCE: Duration = Duration::from_millis(100);
+
+/// What is wrong with one that is not there any more.
+const GONE: &str = "ended by itself";
 
 /// A process that was started. It must be given to [`Running::end`]: dropped alone, it would end by
 /// itself, but nobody would look after it.
@@ -74,7 +78,7 @@ impl Running {
         order: &Order,
         wanted: impl Fn(Answer) -> Result<T, Answer>,
     ) -> Result<T, String> {
-        self.link.send(order).map_err(|error| format!("cannot be told anything: {error}"))?;
+        self.send(order)?;
         let deadline = Instant::now() + ANSWER_LIMIT;
         loop {
             if let Some(answer) = self.receive()? {
@@ -97,7 +101,7 @@ impl Running {
         match self.link.receive() {
             Ok(Received::Message(answer)) => Ok(Some(answer)),
             Ok(Received::Nothing) => Ok(None),
-            Ok(Received::Closed) => Err("ended by itself".to_owned()),
+            Ok(Received::Closed) => Err(GONE.to_owned()),
             Err(error) => Err(format!("said what makes no sense: {error}")),
         }
     }
@@ -136,12 +140,16 @@ impl Running {
         self.serial += 1;
         self.renewed_at = now;
         self.waiting_since.get_or_insert(now);
-        match self.link.send(&Order::Renew { serial: self.serial, until_ns }) {
-            // Full of what it does not read: the time runs.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(format!("cannot be told anything: {error}")),
-            Ok(()) => Ok(()),
-        }
+        self.send(&Order::Renew { serial: self.serial, until_ns })
+    }
+
+    fn send(&self, order: &Order) -> Result<(), String> {
+        self.link.send(order).or_else(|error| match error.kind() {
+            // Full of what it does not read: the time for an answer runs.
+            io::ErrorKind::WouldBlock => Ok(()),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Err(GONE.to_owned()),
+            _ => Err(format!("cannot be told anything: {error}")),
+        })
     }
 
     /// Ends the process, within `patience` by closing its socket, else by signals; says how.
@@ -151,24 +159,26 @@ impl Running {
         let ended = |limit| wait_readable(pidfd.as_fd(), limit).unwrap_or(false);
         // Fails only where there is nobody any more.
         let signal = |signal| pidfd_send_signal(&pidfd, signal).ok();
-        let mut how = "it has ended";
+        let mut asked = false;
         if !ended(patience) {
             // One that was stopped goes on, and lets go what it holds.
             signal(Signal::TERM);
             signal(Signal::CONT);
-            how = "guardd has ended it";
+            asked = true;
         }
         if !ended(LAST_CHANCE) {
             signal(Signal::KILL);
-            how = "guardd has killed it, and the packets that it held are lost";
         }
         if !ended(END_LIMIT) {
-            return format!("{how}, but it does not go");
+            return "guardd has killed it, but it does not go".to_owned();
         }
-        match reap(child) {
-            Some(status) => format!("{how} ({status})"),
-            None => how.to_owned(),
-        }
+        let Some(status) = reap(child) else { return "how it ended is not known".to_owned() };
+        let how = match (asked, status.signal()) {
+            (false, _) => "it has ended",
+            (true, None) => "guardd has ended it",
+            (true, Some(_)) => "guardd has killed it, and the packets that it held are lost",
+        };
+        format!("{how} ({status})")
     }
 }
 
