@@ -53,6 +53,14 @@ pub(crate) fn ingress(ctx: &SkBuffContext) -> i32 {
 #[inline(always)]
 fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
     let skb = ctx.skb.skb;
+    let Some(control) = maps::control() else { return PacketVerdict::Untouched };
+    let Some(headers) = headers::parse(skb) else {
+        maps::hook_stats(|stats| &raw mut stats.odd_packets);
+        return PacketVerdict::Untouched;
+    };
+    if control.faults_active == 0 && says_nothing(&headers, sent) {
+        return PacketVerdict::Untouched;
+    }
     // SAFETY: the context's socket, made a full one by the helper; both are checked for null.
     let sk = unsafe {
         let sk = (*skb).__bindgen_anon_2.sk;
@@ -62,11 +70,6 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
         maps::hook_stats(|stats| &raw mut stats.sockless_packets);
         return PacketVerdict::Untouched;
     }
-    let Some(control) = maps::control() else { return PacketVerdict::Untouched };
-    let Some(headers) = headers::parse(skb) else {
-        maps::hook_stats(|stats| &raw mut stats.odd_packets);
-        return PacketVerdict::Untouched;
-    };
     let state = match socket::get(sk) {
         Some(state) => state,
         None => match adopt(control, skb, sk, &headers, sent) {
@@ -87,6 +90,15 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
         on_received(ctx, sk, state, stats, &headers);
     }
     verdict
+}
+
+/// Whether a packet tells nothing that is remembered or counted: handshake, acknowledgement, our
+/// own end. They are most of a short connection's packets, and half of those of a download.
+#[inline(always)]
+fn says_nothing(headers: &Headers, sent: bool) -> bool {
+    // Only TCP has flags, and every segment of a connection has one.
+    let tcp = headers.tcp_flags != 0;
+    tcp && headers.payload_bytes == 0 && (sent || headers.tcp_flags & (TCP_FIN | TCP_RST) == 0)
 }
 
 /// Applies the faults of the socket's bulkhead and service.
@@ -142,9 +154,6 @@ fn on_sent(
     verdict: PacketVerdict,
 ) {
     let payload = u64::from(headers.payload_bytes);
-    if verdict != PacketVerdict::Dropped {
-        atomics::add(&raw mut stats.sent_packets, 1);
-    }
     if payload == 0 {
         return;
     }
@@ -212,7 +221,6 @@ fn on_received(
     headers: &Headers,
 ) {
     let payload = u64::from(headers.payload_bytes);
-    atomics::add(&raw mut stats.received_packets, 1);
     if state.flags & SOCKET_RELEASED != 0 {
         // The agent has closed: what still comes says nothing of the call that it gave up.
         atomics::add(&raw mut stats.received_bytes, payload);

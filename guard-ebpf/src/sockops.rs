@@ -104,7 +104,9 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
         emit::emit(&event);
     }
     // The exchange to come starts clean.
-    atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);
+    if state.flags & SOCKET_FAULTED != 0 {
+        atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);
+    }
 }
 
 /// An accepted connection: the agent is the server. Counted, never judged, never faulted.

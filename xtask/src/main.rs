@@ -10,6 +10,7 @@ mod cargo;
 mod compile;
 mod lint;
 mod package;
+mod report;
 mod setup;
 mod stage;
 mod test;

@@ -57,10 +57,6 @@ pub struct PairStats {
     pub sent_bytes: u64,
     /// Payload bytes received, as they pass the hook (duplicates included).
     pub received_bytes: u64,
-    /// Packets sent (super-packets of the stack count as one).
-    pub sent_packets: u64,
-    /// Packets received.
-    pub received_packets: u64,
     /// TCP segments retransmitted.
     pub retransmits: u64,
     /// Samples of the smoothed round-trip time (one per answered call and close).
@@ -88,8 +84,6 @@ impl PairStats {
         handshakes: 0,
         sent_bytes: 0,
         received_bytes: 0,
-        sent_packets: 0,
-        received_packets: 0,
         retransmits: 0,
         rtt_samples: 0,
         rtt_us: 0,
@@ -113,8 +107,6 @@ impl PairStats {
             handshakes,
             sent_bytes,
             received_bytes,
-            sent_packets,
-            received_packets,
             retransmits,
             rtt_samples,
             rtt_us,
@@ -132,8 +124,6 @@ impl PairStats {
             (handshakes, other.handshakes),
             (sent_bytes, other.sent_bytes),
             (received_bytes, other.received_bytes),
-            (sent_packets, other.sent_packets),
-            (received_packets, other.received_packets),
             (retransmits, other.retransmits),
             (rtt_samples, other.rtt_samples),
             (rtt_us, other.rtt_us),
@@ -185,7 +175,7 @@ pub struct HookStats {
 }
 
 const _: () = {
-    assert!(size_of::<PairStats>() == 8 * (6 + 28 + 17 + 11));
+    assert!(size_of::<PairStats>() == 8 * (6 + 28 + 17 + 9));
     assert!(size_of::<HookStats>() == 40);
 };
 pod!(PairStats, HookStats);

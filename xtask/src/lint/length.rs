@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::cargo;
-use crate::stage::Check;
+use crate::stage::Outcome;
 
 /// Longest source file allowed, lines.
 const MAX_LINES: usize = 500;
 
 /// Looks at every `.rs` file of the repository.
-pub(crate) fn check() -> Result<Check> {
+pub(crate) fn check() -> Result<Outcome> {
     let mut files = Vec::new();
     collect(&cargo::root()?, &mut files)?;
     let mut passed = true;

@@ -7,15 +7,16 @@ use anyhow::{Result, anyhow};
 
 use crate::bpf_toolchain::BpfToolchain;
 use crate::cargo;
+use crate::report::report;
 use crate::setup::{Clippy, clippy_driver};
-use crate::stage::{Check, Stage, report};
+use crate::stage::{Outcome, Stage};
 
 mod length;
 
 /// All checks, as the command of its own; `false` if one failed.
 pub(crate) fn run_alone() -> bool {
     let stage = run();
-    let well = stage.failed() == 0;
+    let well = stage.failed().count() == 0;
     println!("{}", report(&[Stage { tests: true, ..stage }]).0);
     well
 }
@@ -41,20 +42,20 @@ pub(crate) fn run() -> Stage {
         let mut probe = cargo::cargo(&["deny", "--version"])?;
         let there = probe.stdout(Stdio::null()).stderr(Stdio::null()).status()?.success();
         if !there {
-            return Ok(Check::Skipped("cargo-deny is not installed".to_owned()));
+            return Ok(Outcome::Skipped("cargo-deny is not installed".to_owned()));
         }
         plain(&["deny", "--workspace", "check"])
     });
     stage
 }
 
-fn plain(args: &[&str]) -> Result<Check> {
+fn plain(args: &[&str]) -> Result<Outcome> {
     Ok(cargo::succeeds(&mut cargo::cargo(args)?)?.into())
 }
 
 /// clippy for the kernel's target with the compiler that builds the programs; where that has no
 /// clippy, its own warnings, as errors.
-fn kernel_programs() -> Result<Check> {
+fn kernel_programs() -> Result<Outcome> {
     let toolchain = BpfToolchain::find().map_err(|error| anyhow!(error))?;
     let dir = BpfToolchain::target_dir(&cargo::target_dir()?);
     let inner = |subcommand| -> Result<Command> {

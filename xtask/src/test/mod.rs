@@ -1,16 +1,19 @@
 //! `cargo xtask test`: everything that must be well before a change is merged, with one table
 //! at the end. It never hides that something was left out.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::stage::{Stage, report};
+use crate::report::{junit, report};
+use crate::stage::{Outcome, Stage};
 use crate::{cargo, lint, setup};
 
-mod output;
 mod parse;
+mod stream;
 
 /// Options of `test`.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,13 +40,14 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     setup::ensure()?;
     let mut stages = Vec::new();
     if options.no_lint {
-        stages.push(Stage { tests: false, ..Stage::left_out("lint", "--no-lint") });
+        stages.push(Stage::left_out("lint", "--no-lint"));
     } else {
         stages.push(lint::run());
     }
     stages.push(unit(options)?);
     stages.push(native(options)?);
     let (text, well) = report(&stages);
+    println!("\nlogs and JUnit files: {}", results_dir()?.display());
     println!("{text}");
     Ok(well)
 }
@@ -62,8 +66,9 @@ fn native(options: &Options) -> Result<Stage> {
     let mut build = cargo::cargo(&["build", "-p", "guard-daemon", "-p", "guard-tests", "--bins"])?;
     let start = Instant::now();
     if !cargo::succeeds(&mut build)? {
-        let failures = vec!["the build of the binaries".to_owned()];
-        return Ok(Stage { failures, ..Stage::new("native", true) });
+        let mut stage = Stage::new("native", true);
+        stage.add("the build of the binaries", Outcome::Failed);
+        return Ok(stage);
     }
     let built_seconds = start.elapsed().as_secs_f64();
     let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--no-fail-fast"])?;
@@ -71,26 +76,35 @@ fn native(options: &Options) -> Result<Stage> {
         // The test-bed's own tests leave out by themselves what needs root.
         command.args(["--lib", "--test", "testbed"]);
     }
-    command.args(["--", "--nocapture", "--test-threads=1"]).args(&options.filter);
+    command.args(["--", "--show-output", "--test-threads=1"]).args(&options.filter);
     command.env("GUARD_BIN_DIR", binaries);
     let mut stage = stage("native", &mut command)?;
     stage.seconds += built_seconds;
     if options.no_root {
-        stage.skipped.push("native suite: it needs root (--no-root)".to_owned());
+        let reason = "it needs root (--no-root)".to_owned();
+        stage.add("native suite", Outcome::Skipped(reason));
     }
     Ok(stage)
 }
 
-/// Runs a test command, shows its output as it comes, and counts.
+/// Runs a test command and keeps its results.
 fn stage(name: &str, command: &mut Command) -> Result<Stage> {
     let start = Instant::now();
     cargo::show(command);
-    let (lines, success) = output::run(command)?;
-    let mut stage = Stage { name: name.to_owned(), tests: true, ..parse::parse(&lines) };
-    if !success && stage.failed() == 0 {
-        // It did not build, or a test executable died: cargo has said so above.
-        stage.failures.push("the command as a whole: see its output".to_owned());
+    let dir = results_dir()?;
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let (cases, success) = stream::run(command, &dir.join(format!("{name}.log")))?;
+    let seconds = start.elapsed().as_secs_f64();
+    let mut stage = Stage { name: name.to_owned(), tests: true, cases, seconds };
+    if !success && stage.failed().count() == 0 {
+        // It did not build: cargo has said why, above.
+        stage.add("the command as a whole: see its output", Outcome::Failed);
     }
-    stage.seconds = start.elapsed().as_secs_f64();
+    junit::write(&dir, &stage)?;
     Ok(stage)
+}
+
+/// Where logs and results are left.
+fn results_dir() -> Result<PathBuf> {
+    Ok(cargo::target_dir()?.join("xtask"))
 }
