@@ -19,10 +19,11 @@ use testbed::{cgroup, requires, wait};
 const LEASE: Duration = Duration::from_millis(500);
 /// What the issue grants on top of the lease.
 const GRACE: Duration = Duration::from_millis(500);
-/// A call with the latency takes at least twice as much; one without never this long.
-const DISTURBED_US: f64 = 300_000.0;
+/// A call with the latency takes two seconds, one whose SYN is lost at least one. So much longer than
+/// a call without, that a host which is busy otherwise is not taken for a fault.
+const DISTURBED_US: f64 = 900_000.0;
 /// What each kind of fault is tried with.
-const FAULTS: [[&str; 2]; 3] = [["--latency", "300ms"], ["--refuse", "100%"], ["--loss", "100%"]];
+const FAULTS: [[&str; 2]; 3] = [["--latency", "1s"], ["--refuse", "100%"], ["--loss", "100%"]];
 /// How long calls are watched after the kill.
 const WATCH: Duration = Duration::from_millis(2_500);
 
@@ -216,13 +217,13 @@ fn a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over() {
     guardd.restart().unwrap();
     let agent = caller(&guardd.bulkhead("a"), &target);
     wait::until("calls without a fault", LIMIT, || agent.records().len() > 20).unwrap();
-    for effect in [["--latency", "300ms"], ["--refuse", "100%"]] {
+    for effect in [["--latency", "1s"], ["--refuse", "100%"]] {
         let injected_ns = now_ns();
-        let command = ["fault", "inject", "--bulkhead", "a", "--service", "api", "--for", "1s"];
+        let command = ["fault", "inject", "--bulkhead", "a", "--service", "api", "--for", "3s"];
         guardd.ctl_json(&[&command[..], &effect].concat()).unwrap();
         wait_disturbed(&agent, injected_ns);
         guardd.signal(Signal::SIGSTOP).unwrap();
-        sleep(Duration::from_secs(3));
+        sleep(Duration::from_secs(4));
         let continued_ns = now_ns();
         guardd.signal(Signal::SIGCONT).unwrap();
         let since = || {
