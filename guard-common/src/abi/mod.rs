@@ -4,6 +4,7 @@
 //! time. No `bool`, `Option` or data-carrying enum may appear in a field. Times are nanoseconds
 //! of `CLOCK_BOOTTIME` unless a name says otherwise. Any change raises [`ABI_VERSION`].
 
+pub mod breaker;
 pub mod event;
 pub mod fault;
 pub mod ids;

@@ -8,6 +8,7 @@
     reason = "the kernel's verifier follows inlined code; a call would cost a stack frame there"
 )]
 
+pub mod breaker;
 pub mod exchange;
 pub mod fault;
 pub mod histogram;
