@@ -91,9 +91,15 @@ impl Rig {
     }
 
     /// A copy of guardctl that every user can run.
+    ///
+    /// Made by another process: a child that a neighbouring test starts while this one has the copy
+    /// open for writing would inherit it, and running it would fail (`Text file busy`).
     pub(crate) fn public_guardctl(&self) -> PathBuf {
         let copy = self.directory.path().join("guardctl");
-        std::fs::copy(env!("CARGO_BIN_EXE_guardctl"), &copy).unwrap();
+        if !copy.exists() {
+            let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_guardctl")).arg(&copy).status();
+            assert!(copied.unwrap().success());
+        }
         copy
     }
 }

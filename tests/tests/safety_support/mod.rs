@@ -124,12 +124,15 @@ pub struct PublicBinary {
 }
 
 impl PublicBinary {
-    /// Copies it.
+    /// Copies it, by another process: a child that is started while this one writes would inherit
+    /// the open file, and running the copy would fail (`Text file busy`).
     pub fn new(name: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("guard-test-public-").tempdir().unwrap();
         let mode = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), mode).unwrap();
-        std::fs::copy(binary(name).unwrap(), directory.path().join(name)).unwrap();
+        let mut copy = Command::new("cp");
+        copy.arg(binary(name).unwrap()).arg(directory.path().join(name));
+        assert!(copy.status().unwrap().success());
         Self { directory, name: name.to_owned() }
     }
 
