@@ -293,6 +293,38 @@ fn root_stop_and_deadline_let_everything_go() {
     });
 }
 
+/// Time on a processor of the thread that serves queue `number`.
+fn processor_time(number: u16) -> Duration {
+    let name = format!("delay-{number}\n");
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|entry| entry.path());
+    let mut named = tasks
+        .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm == name));
+    let stat = std::fs::read_to_string(named.next().unwrap().join("schedstat")).unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn root_a_queue_past_its_deadline_does_nothing() {
+    if !is_root("root_a_queue_past_its_deadline_does_nothing") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(11);
+        let short = profile(Duration::from_millis(20), Duration::ZERO);
+        let end = Instant::now() + Duration::from_millis(100);
+        let queue = DelayQueue::start_until(11, short, Some(end)).unwrap();
+        pair.iptables("-A");
+        pair.client.send(&1_u32.to_ne_bytes()).unwrap();
+        assert_eq!(pair.receive().unwrap(), 1);
+        std::thread::sleep(Duration::from_millis(300));
+        let before = processor_time(11);
+        std::thread::sleep(Duration::from_millis(500));
+        let used = processor_time(11) - before;
+        assert!(used < Duration::from_millis(50), "{used:?} in half a second without a packet");
+        queue.stop().unwrap();
+    });
+}
+
 #[test]
 fn root_queue_in_use_names_the_holder() {
     if !is_root("root_queue_in_use_names_the_holder") {
