@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Asks every 2 ms until `ready` says yes; after `limit` an error that names `what`.
+use crate::timing;
+
+/// Asks every 2 ms until `ready` says yes; after `limit` (in the scale of [`timing`]) an error
+/// that names `what`.
 pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<Duration> {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), timing::at_most(limit));
     loop {
         if ready() {
             return Ok(start.elapsed());
