@@ -1,10 +1,12 @@
-//! guardd: the daemon. Runs in the foreground; SIGTERM stops, SIGHUP reloads.
+//! guardd: the daemon. Runs in the foreground; SIGTERM stops, SIGHUP reloads. With a first
+//! argument that no person gives it is its own delay engine.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 use guard_daemon::daemon::{self, DaemonError};
+use guard_daemon::net::delay::process;
 use guard_daemon::telemetry::logs::{self, LogFormat};
 
 /// Guards the AI agents of this host: bulkheads, faults, metrics.
@@ -24,6 +26,9 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|first| first == process::ARGUMENT) {
+        return delay_engine();
+    }
     let arguments = Arguments::parse();
     let log = match logs::init(arguments.log_format) {
         Ok(log) => log,
@@ -50,6 +55,22 @@ fn main() -> ExitCode {
                 other => eprintln!("error: {other}"),
             }
             ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// The engine process (see [`process`]).
+fn delay_engine() -> ExitCode {
+    // Without log lines it works all the same.
+    let log = logs::init(LogFormat::Auto);
+    match process::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            match log {
+                Ok(_) => tracing::error!("{error}"),
+                Err(_) => eprintln!("error: {error}"),
+            }
+            ExitCode::FAILURE
         }
     }
 }

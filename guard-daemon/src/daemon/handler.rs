@@ -126,11 +126,11 @@ impl Guard {
         let spec = FaultSpec::check(request, &state.plan, rand::random)?;
         let engine = self.engine_for(&state, &spec)?;
         let state = &mut *state;
+        // The lease first: whatever takes long below, faults that are active already go on.
+        let lease_until_ns = self.renew_leases(state)?;
         let Some(live) = state.bulkheads.get(&spec.bulkhead) else {
             return Err(FaultError::Request(format!("bulkhead {} is not set up", spec.bulkhead)));
         };
-        // The lease first: whatever takes long below, faults that are active already go on.
-        state.lease.renew(state.plan.daemon.fault_lease)?;
         let services = with_ids(&self.ids, |ids| match &spec.service {
             Some(name) => ids.all_services().filter(|id| ids.service_name(*id) == name).collect(),
             None => ids.all_services().collect(),
@@ -139,6 +139,7 @@ impl Guard {
             bulkhead: live.id,
             cgroup: live.cgroup.match_path().display().to_string(),
             services,
+            lease_until_ns,
             monitor: state.plan.daemon.mode == crate::plan::Mode::Monitor,
             kernel: &mut state.kernel,
             undo: &mut state.undo,
@@ -148,6 +149,8 @@ impl Guard {
             self.end_fault(state, id, "failed");
             return Err(FaultError::Full(error.to_string()));
         }
+        // The rules may have taken long.
+        self.renew_leases(state)?;
         let record = state.faults.records(&state.kernel).into_iter().find(|f| f.id == id);
         let record = record.ok_or_else(|| FaultError::Full(format!("fault {id} ended at once")))?;
         tracing::warn!(

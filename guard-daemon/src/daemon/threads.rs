@@ -8,8 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::error::DaemonError;
-use super::state::Guard;
-use crate::kernel::EventReader;
+use super::state::{Guard, State};
+use crate::kernel::{EventReader, KernelError};
 use crate::observe::{decode, with_ids};
 use crate::telemetry::notify;
 
@@ -25,8 +25,13 @@ const EVENT_PAUSE: Duration = Duration::from_millis(20);
 const EVENT_WAIT: Duration = Duration::from_millis(250);
 /// Longest pause between two ticks while faults are active.
 const TICK_MAX: Duration = Duration::from_millis(250);
-/// Pause between ticks without faults.
+/// Longest pause between ticks without faults. Never more than half a lease, because the lease of
+/// the first fault is renewed by the next tick.
 const TICK_IDLE: Duration = Duration::from_millis(500);
+
+/// Shortest time that the delay engine gets for an answer. A busy host may well keep a process
+/// waiting for a tenth of a second.
+const MIN_PATIENCE: Duration = Duration::from_millis(500);
 
 /// The threads; they end soon after [`Threads::stop`].
 pub(crate) struct Threads {
@@ -98,17 +103,36 @@ impl Guard {
     /// the next call.
     fn tick_once(&self) -> Duration {
         let mut state = self.lock();
-        if !state.faults.any() {
-            return TICK_IDLE;
-        }
         let lease = state.plan.daemon.fault_lease;
-        if let Err(error) = state.lease.renew(lease) {
+        if !state.faults.any() {
+            return TICK_IDLE.min(lease / 2);
+        }
+        if let Err(error) = self.renew_leases(&mut state) {
             tracing::error!(%error, "the lease of faults is not renewed: they end by themselves");
         }
         for id in state.faults.expired() {
             self.end_fault(&mut state, id, "done");
         }
         (lease / 4).min(TICK_MAX)
+    }
+
+    /// Renews the lease of faults, in the kernel and in the engine process; until when that is
+    /// (CLOCK_BOOTTIME, ns). A fault that has lost its engine ends: started again behind the
+    /// operator's back, it would not be the fault that was asked for.
+    pub(super) fn renew_leases(&self, state: &mut State) -> Result<u64, KernelError> {
+        let lease = state.plan.daemon.fault_lease;
+        let until_ns = state.lease.renew(lease)?;
+        // With half the lease of patience, and ticks of a quarter, an engine that was stopped is
+        // ended within the lease; with a lease below 1 s, half a second later at most.
+        let patience = (lease / 2).max(MIN_PATIENCE);
+        for (id, why) in state.faults.renew_delays(until_ns, patience) {
+            self.events.note("delay_engine_failed", |event| {
+                event.fault = Some(id);
+                event.message = why;
+            });
+            self.end_fault(state, id, "engine failed");
+        }
+        Ok(until_ns)
     }
 
     /// Slow checks.

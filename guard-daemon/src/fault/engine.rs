@@ -11,7 +11,7 @@ use crate::net::{iptables, qdisc};
 pub enum Engine {
     /// Earliest departure times, held by `fq`.
     Edt,
-    /// Held by guardd, which takes the packets from a netfilter queue.
+    /// Held by a process of guardd's, which takes the packets from a netfilter queue.
     Nfqueue,
 }
 

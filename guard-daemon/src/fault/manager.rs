@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use guard_common::abi::fault::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, EFFECT_DELAY, EFFECT_DROP, EFFECT_REFUSE, ENGINE_EDT,
@@ -20,7 +20,8 @@ use super::request::{Effect, FaultSpec};
 use crate::control::api::{FaultCounters, FaultRecord};
 use crate::journal::UndoLog;
 use crate::kernel::{Kernel, boottime_ns};
-use crate::net::delay::{DelayProfile, DelayQueue};
+use crate::net::delay::DelayProfile;
+use crate::net::delay::process::DelayProcess;
 use crate::net::iptables::{self, DelayRule, Installed};
 
 /// First queue number that is tried; high, because people number theirs from 0.
@@ -42,6 +43,8 @@ pub struct Context<'a> {
     pub cgroup: String,
     /// Ids of the services that the fault is about.
     pub services: Vec<u32>,
+    /// End of the lease that was renewed for it, CLOCK_BOOTTIME, ns.
+    pub lease_until_ns: u64,
     /// Decide and count only.
     pub monitor: bool,
 }
@@ -61,8 +64,11 @@ struct Active {
 /// The parts of a delay by NFQUEUE.
 struct Delay {
     gate: u32,
-    queue: DelayQueue,
+    /// Of the engine process.
+    queue: u16,
     rule: Option<Installed>,
+    /// Why it holds no packets any more.
+    failure: Option<String>,
 }
 
 /// The faults.
@@ -72,6 +78,7 @@ pub struct FaultManager {
     next_id: u64,
     halted: Option<String>,
     bpffs: GateDir,
+    delays: DelayProcess,
 }
 
 impl FaultManager {
@@ -83,6 +90,7 @@ impl FaultManager {
             next_id: 1,
             halted: None,
             bpffs: GateDir::new(bpffs),
+            delays: DelayProcess::new(),
         }
     }
 
@@ -185,18 +193,34 @@ impl FaultManager {
             })?;
         self.bpffs.mount(context.undo)?;
         let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
-        let end_at = Instant::now() + fault.spec.start_after + fault.spec.duration;
-        let queue = start_queue(gate, profile, end_at)?;
-        let number = queue.queue();
+        // Another program may own a number.
+        let first = QUEUE_BASE + gate as u16;
+        let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
+        let queue = self.delays.start(numbers, profile, fault.end_ns, context.lease_until_ns)?;
         // From here on the fault owns what `take_down` removes.
-        let delay = fault.delay.insert(Delay { gate, queue, rule: None });
+        let delay = fault.delay.insert(Delay { gate, queue, rule: None, failure: None });
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
-        let rule =
-            DelayRule { queue: number, cgroup_path: context.cgroup.clone(), gate: Some(path) };
+        let rule = DelayRule { queue, cgroup_path: context.cgroup.clone(), gate: Some(path) };
         let installed = iptables::install(&rule, context.undo)?;
         fault.warnings.extend(installed.warning.clone());
         delay.rule = Some(installed);
         Ok(())
+    }
+
+    /// Renews the lease of the engine process until `until_ns` (CLOCK_BOOTTIME), and ends it when
+    /// it has not answered for `patience`. Returns the faults whose queues do not work any more,
+    /// and why: the caller ends them.
+    pub fn renew_delays(&mut self, until_ns: u64, patience: Duration) -> Vec<(u64, String)> {
+        let failed = self.delays.renew(until_ns, patience);
+        let mut faults = Vec::new();
+        for (id, fault) in &mut self.active {
+            let Some(delay) = &mut fault.delay else { continue };
+            if let Some((_, why)) = failed.iter().find(|(queue, _)| *queue == delay.queue) {
+                delay.failure = Some(why.clone());
+                faults.push((*id, why.clone()));
+            }
+        }
+        faults
     }
 
     fn gates(&self) -> impl Iterator<Item = u32> {
@@ -247,7 +271,7 @@ impl FaultManager {
     }
 
     /// Takes everything of a fault off the host; returns what could not be removed.
-    fn take_down(&self, fault: Active, kernel: &mut Kernel, undo: &mut UndoLog) -> Vec<String> {
+    fn take_down(&mut self, fault: Active, kernel: &mut Kernel, undo: &mut UndoLog) -> Vec<String> {
         let mut problems = Vec::new();
         let mut note = |result: Result<(), String>| {
             if let Err(problem) = result {
@@ -258,11 +282,15 @@ impl FaultManager {
             note(kernel.set_pair_rules(*pair, &self.slots_of(*pair)).map_err(|e| e.to_string()));
         }
         note(kernel.clear_fault_rule(fault.slot).map_err(|e| e.to_string()));
-        if let Some(Delay { gate, queue, rule }) = fault.delay {
+        if let Some(Delay { gate, queue, rule, .. }) = fault.delay {
             if let Some(rule) = rule {
                 note(iptables::remove(rule, undo).map_err(|e| e.to_string()));
             }
-            note(queue.stop().map(|_| ()).map_err(|e| e.to_string()));
+            match self.delays.stop(queue) {
+                Ok(stats) => tracing::debug!(queue, ?stats, "delay queue given back"),
+                // Packets may be lost, but the queue went with its process: nothing is left.
+                Err(error) => tracing::error!(queue, %error, "a delay queue did not end cleanly"),
+            }
             note(kernel.close_gate(gate, self.bpffs.path()).map_err(|e| e.to_string()));
         }
         problems
@@ -295,24 +323,6 @@ impl FaultManager {
     pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), String> {
         self.bpffs.unmount(undo)
     }
-}
-
-fn start_queue(
-    gate: u32,
-    profile: DelayProfile,
-    end_at: Instant,
-) -> Result<DelayQueue, FaultError> {
-    let first = QUEUE_BASE + gate as u16;
-    let mut last = None;
-    for attempt in 0..QUEUE_TRIES {
-        // Another program may own the number.
-        let number = first + attempt * MAX_DELAY_GATES as u16;
-        match DelayQueue::start_until(number, profile, Some(end_at)) {
-            Ok(queue) => return Ok(queue),
-            Err(error) => last = Some(error),
-        }
-    }
-    Err(last.map_or_else(|| FaultError::Full("no queue number was tried".into()), Into::into))
 }
 
 fn kernel_rule(
@@ -363,8 +373,8 @@ fn record(id: u64, fault: &Active, kernel: &Kernel) -> FaultRecord {
             FaultCounters::default()
         }
     };
-    if let Some(failure) = fault.delay.as_ref().and_then(|delay| delay.queue.stats().failure) {
-        warnings.push(format!("its delay queue failed: {failure}"));
+    if let Some(failure) = fault.delay.as_ref().and_then(|delay| delay.failure.as_ref()) {
+        warnings.push(format!("its delay engine failed: {failure}"));
     }
     FaultRecord {
         id,

@@ -22,10 +22,11 @@ impl Kernel {
 }
 
 impl Lease {
-    /// Lets faults act for `lease` from now on.
-    pub fn renew(&mut self, lease: Duration) -> Result<(), KernelError> {
+    /// Lets faults act for `lease` from now on; until when that is (CLOCK_BOOTTIME, ns).
+    pub fn renew(&mut self, lease: Duration) -> Result<u64, KernelError> {
         let until_ns = boottime_ns().saturating_add(lease.as_nanos() as u64);
-        self.map.set(0, until_ns, 0).map_err(KernelError::map("LEASE", "renewing"))
+        self.map.set(0, until_ns, 0).map_err(KernelError::map("LEASE", "renewing"))?;
+        Ok(until_ns)
     }
 
     /// Ends the effect of all faults at once.

@@ -1,8 +1,9 @@
 //! Logs of guardd, to standard error: text for people and journald, JSON for machines. The level
 //! can be changed while it runs. Logs are for reading; nothing in guard depends on them.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use nix::sys::stat::fstat;
 use tracing::{Event, Level, Subscriber};
@@ -16,6 +17,10 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 /// What is logged unless `GUARD_LOG` says otherwise.
 const DEFAULT_FILTER: &str = "info";
+/// What else decides how lines look and which there are.
+const VARIABLES: [&str; 4] = ["GUARD_LOG", "JOURNAL_STREAM", "NO_COLOR", "TERM"];
+/// Value of `GUARD_LOG_FORMAT` that gives what [`init`] chose.
+static FORMAT: OnceLock<&str> = OnceLock::new();
 
 /// Form of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -96,7 +101,16 @@ pub fn init(format: LogFormat) -> Result<LogHandle, LogError> {
     let filter = env("GUARD_LOG").unwrap_or_else(|| DEFAULT_FILTER.to_owned());
     let (subscriber, handle) = build(look, &filter, std::io::stderr)?;
     subscriber.try_init().map_err(|e| LogError::Twice(e.to_string()))?;
+    FORMAT.get_or_init(|| if look.json { "json" } else { "text" });
     Ok(handle)
+}
+
+/// Environment variables with which a process that has the same standard error, and calls
+/// [`init`] with [`LogFormat::Auto`], writes the same kind of lines as this one.
+pub fn environment() -> Vec<(&'static str, OsString)> {
+    let kept = VARIABLES.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
+    let format = FORMAT.get().map(|format| ("GUARD_LOG_FORMAT", OsString::from(format)));
+    kept.chain(format).collect()
 }
 
 /// How a line looks.

@@ -55,7 +55,8 @@ pub struct FaultRecord {
     pub engine: String,
     /// `scheduled`, `active` or `ended`.
     pub state: String,
-    /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`; empty before.
+    /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`, `cgroup removed`,
+    /// `engine failed` (a warning says how); empty before.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ended: String,
     /// Until its end, seconds; 0 once ended.

@@ -29,7 +29,7 @@ const MIN_TELLING_SLEEP: Duration = Duration::from_micros(500);
 const LONG_SLEEP: Duration = Duration::from_millis(5);
 const SHORT_SLEEP: Duration = Duration::from_millis(1);
 /// Nice value of the thread.
-const PRIORITY: i32 = -20;
+pub(super) const PRIORITY: i32 = -20;
 /// Datagrams taken in a row before due packets get their turn.
 const RECEIVE_BURST: usize = 256;
 
@@ -88,15 +88,17 @@ impl Engine {
             if control.stop {
                 return Ok(());
             }
+            self.shared.heard.store(control.renewals, Relaxed);
             self.receive()?;
             let now = Instant::now();
-            let ended = control.end_at.is_some_and(|end| end <= now);
+            let pass_from = control.pass_from();
+            let ended = pass_from.is_some_and(|from| from <= now);
             if ended != self.transparent {
                 self.set_transparent(ended)?;
             }
             if ended {
-                // What was on its way to us when the deadline came. Without a packet nothing may
-                // be sent: the kernel's answer to it is an error, which would end the wait at
+                // What was on its way to us when deadline or lease came. Without a packet nothing
+                // may be sent: the kernel's answer to it is an error, which would end the wait at
                 // once, again and again.
                 if self.schedule.len() > 0 {
                     self.pass_everything()?;
@@ -111,7 +113,7 @@ impl Engine {
                 self.queue.accept_up_to(id)?;
                 continue;
             }
-            let next = [self.schedule.next(), control.end_at].into_iter().flatten().min();
+            let next = [self.schedule.next(), pass_from].into_iter().flatten().min();
             match next {
                 Some(at) if at.saturating_duration_since(now) <= MAX_SPIN => {
                     // Close enough to spin; `receive` above keeps arrival times exact meanwhile.

@@ -1,9 +1,13 @@
 //! The NFQUEUE delay engine: holds the packets of one kernel queue for a time and lets them go,
 //! in order. Only ids come up here; the packets stay in the kernel, whole.
 //!
-//! It never drops a packet: a full queue, a passed deadline and the end of the engine let packets
-//! pass. Only a SIGKILL loses those that are held at that moment (TCP sends them again); the rule's
-//! `--queue-bypass` lets all later ones pass.
+//! It never drops a packet: a full queue, a passed deadline, a lease that is over and the end of
+//! the engine let packets pass. Only a SIGKILL of the process that runs it loses those that are
+//! held at that moment (TCP sends them again); the rule's `--queue-bypass` lets all later ones
+//! pass.
+//!
+//! While that process is stopped, nothing can let go what it holds. guardd therefore never runs a
+//! [`DelayQueue`] itself: [`process`] does, in a process that lets go when guardd is not heard.
 //!
 //! Packets that are held count against their sender's socket buffer, as they would in a real
 //! interface queue: a UDP sender blocks once its send buffer is full of them, and TCP keeps only
@@ -21,8 +25,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use serde::{Deserialize, Serialize};
 
 mod engine;
+pub mod process;
 mod queue;
 mod schedule;
 #[cfg(test)]
@@ -41,7 +47,8 @@ pub struct DelayProfile {
 }
 
 /// What a queue did so far.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct DelayStats {
     /// Packets held now.
     pub held: usize,
@@ -88,6 +95,12 @@ pub enum DelayError {
         /// Why.
         source: io::Error,
     },
+    /// The engine process says no.
+    #[error("{0}")]
+    Refused(String),
+    /// There is no engine process that answers.
+    #[error("the delay engine process failed: {0}; its log lines are among those of guardd")]
+    Process(String),
 }
 
 /// One running queue. Dropping it stops it.
@@ -108,14 +121,28 @@ struct Shared {
     released: AtomicU64,
     max_held: AtomicUsize,
     overruns: AtomicU64,
+    /// The last [`Control::renewals`] that the thread has seen.
+    heard: AtomicU64,
     failure: Mutex<Option<io::Error>>,
 }
 
 /// Orders to the thread.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Control {
     stop: bool,
     end_at: Option<Instant>,
+    lease_until: Option<Instant>,
+    /// Counts the renewals of the lease.
+    renewals: u64,
+    /// When the first of them was ordered that the thread has not heard.
+    unheard_since: Option<Instant>,
+}
+
+impl Control {
+    /// From when on everything passes at once; `None` = never.
+    fn pass_from(&self) -> Option<Instant> {
+        [self.end_at, self.lease_until].into_iter().flatten().min()
+    }
 }
 
 impl Shared {
@@ -144,6 +171,22 @@ impl DelayQueue {
         profile: DelayProfile,
         end_at: Option<Instant>,
     ) -> Result<Self, DelayError> {
+        Self::start_with(queue, profile, Control { end_at, ..Control::default() })
+    }
+
+    /// The same with a lease: everything passes at once from `lease_until` on, until
+    /// [`DelayQueue::renew`] moves that on.
+    pub fn start_leased(
+        queue: u16,
+        profile: DelayProfile,
+        end_at: Option<Instant>,
+        lease_until: Instant,
+    ) -> Result<Self, DelayError> {
+        let lease_until = Some(lease_until);
+        Self::start_with(queue, profile, Control { end_at, lease_until, ..Control::default() })
+    }
+
+    fn start_with(queue: u16, profile: DelayProfile, control: Control) -> Result<Self, DelayError> {
         let failed = |action, source| DelayError::Failed { queue, action, source };
         let kernel_queue = queue::Queue::bind(queue).map_err(|e| match e.raw_os_error() {
             Some(libc::EBUSY) => DelayError::InUse { queue, holder: holder_of(queue) },
@@ -156,12 +199,13 @@ impl DelayQueue {
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed("eventfd", errno.into()))?;
         let shared = Arc::new(Shared {
-            control: Mutex::new(Control { stop: false, end_at }),
+            control: Mutex::new(control),
             bell,
             held: AtomicUsize::new(0),
             released: AtomicU64::new(0),
             max_held: AtomicUsize::new(0),
             overruns: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
             failure: Mutex::new(None),
         });
         let engine = engine::Engine::new(kernel_queue, profile, Arc::clone(&shared));
@@ -187,6 +231,28 @@ impl DelayQueue {
     /// Sets or moves the deadline; one in the past lets everything go now.
     pub fn set_end(&self, end_at: Instant) {
         self.shared.order(|control| control.end_at = Some(end_at));
+    }
+
+    /// Moves the end of the lease; one in the past lets everything go now. Returns for how long
+    /// the thread has not heard earlier renewals: more than a moment means that it hangs.
+    pub fn renew(&self, lease_until: Instant) -> Duration {
+        let now = Instant::now();
+        let mut silent = Duration::ZERO;
+        self.shared.order(|control| {
+            let heard = self.shared.heard.load(Relaxed) >= control.renewals;
+            let since = control.unheard_since.filter(|_| !heard).unwrap_or(now);
+            control.unheard_since = Some(since);
+            silent = now.saturating_duration_since(since);
+            control.lease_until = Some(lease_until);
+            control.renewals += 1;
+        });
+        silent
+    }
+
+    /// Ends the lease now. (The thread looks at the end of its lease by itself; but if it sleeps
+    /// when the process is stopped, it sleeps the rest of its time when that goes on.)
+    pub fn end_lease(&self) {
+        self.shared.order(|control| control.lease_until = Some(Instant::now()));
     }
 
     /// What it did so far.

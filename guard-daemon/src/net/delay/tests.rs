@@ -14,14 +14,14 @@ use crate::net::testing::{in_own_netns, is_root, run};
 const HOLDER_ENV: &str = "GUARD_TEST_HOLDS_QUEUE";
 
 /// Two UDP sockets; only what goes from `client` to `server` passes through the queue.
-struct Pair {
-    client: UdpSocket,
-    server: UdpSocket,
+pub(super) struct Pair {
+    pub(super) client: UdpSocket,
+    pub(super) server: UdpSocket,
     rule: Vec<String>,
 }
 
 impl Pair {
-    fn new(queue: u16) -> Self {
+    pub(super) fn new(queue: u16) -> Self {
         let bind = || UdpSocket::bind("127.0.0.1:0").expect("a loopback socket");
         let (client, server) = (bind(), bind());
         // A release of many at once must not overflow the receiver.
@@ -40,7 +40,7 @@ impl Pair {
         Self { client, server, rule: rule.split(' ').map(str::to_owned).collect() }
     }
 
-    fn iptables(&self, action: &str) {
+    pub(super) fn iptables(&self, action: &str) {
         let mut arguments = vec!["-w", "5", "-t", "mangle", action];
         arguments.extend(self.rule.iter().map(String::as_str));
         run("iptables", &arguments);
@@ -66,25 +66,31 @@ impl Pair {
     }
 
     /// Receives one datagram and returns its number.
-    fn receive(&self) -> std::io::Result<u32> {
+    pub(super) fn receive(&self) -> std::io::Result<u32> {
         let mut buffer = [0; 4];
         self.server.recv(&mut buffer).map(|_| u32::from_ne_bytes(buffer))
     }
 }
 
-fn profile(delay: Duration, jitter: Duration) -> DelayProfile {
+pub(super) fn profile(delay: Duration, jitter: Duration) -> DelayProfile {
     DelayProfile { delay, jitter, seed: 1 }
 }
 
-fn queues_of_this_namespace() -> String {
+pub(super) fn queues_of_this_namespace() -> String {
     std::fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_queue").unwrap()
 }
 
 /// One measurement: median round trip through the queue, less that of packets which are sent
 /// beside it, as far apart and turn by turn, so that the machine's mood hits both.
-fn measure(delay: Duration, count: u32) -> Duration {
+///
+/// `start` starts queue 7 and returns what stops it.
+fn measure<S: FnOnce() -> DelayStats>(
+    delay: Duration,
+    count: u32,
+    start: impl FnOnce(DelayProfile) -> S,
+) -> Duration {
     let (delayed, bare) = (Pair::new(7), Pair::new(7));
-    let queue = DelayQueue::start(7, profile(delay, Duration::ZERO)).unwrap();
+    let stop = start(profile(delay, Duration::ZERO));
     delayed.iptables("-A");
     let (mut with, mut without): (Vec<_>, Vec<_>) = std::thread::scope(|scope| {
         scope.spawn(|| delayed.echo(count));
@@ -99,7 +105,7 @@ fn measure(delay: Duration, count: u32) -> Duration {
         (0..count).map(both).unzip()
     });
     delayed.iptables("-D");
-    let stats = queue.stop().unwrap();
+    let stats = stop();
     assert_eq!(stats.released, u64::from(count), "every ping, no pong, went through the queue");
     with.sort();
     without.sort();
@@ -121,14 +127,27 @@ fn root_added_delay_is_what_was_asked() {
         return;
     }
     in_own_netns(|| {
-        for (delay_ms, count) in [(1, 200), (10, 60), (100, 11), (1000, 1), (2000, 1)] {
-            let delay = Duration::from_millis(delay_ms);
-            let tolerance = (delay / 100).max(Duration::from_micros(200));
-            // A busy machine makes it worse, never better: the best of five counts.
-            let hit = (0..5).any(|_| measure(delay, count).abs_diff(delay) <= tolerance);
-            assert!(hit, "{delay:?} missed by more than {tolerance:?} five times");
-        }
+        added_delays(&[(1, 200), (10, 60), (100, 11), (1000, 1), (2000, 1)], |profile| {
+            let queue = DelayQueue::start(7, profile).unwrap();
+            || queue.stop().unwrap()
+        });
     });
+}
+
+/// Each delay (ms, number of round trips) is added to within 1 % or 0.2 ms.
+pub(super) fn added_delays<S: FnOnce() -> DelayStats>(
+    wanted: &[(u64, u32)],
+    start: impl Fn(DelayProfile) -> S,
+) {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for (delay_ms, count) in wanted {
+        let delay = Duration::from_millis(*delay_ms);
+        let tolerance = (delay / 100).max(Duration::from_micros(200));
+        // A busy machine makes it worse, never better: the best of five counts.
+        let hit = (0..5).any(|_| measure(delay, *count, &start).abs_diff(delay) <= tolerance);
+        assert!(hit, "{delay:?} missed by more than {tolerance:?} five times");
+    }
 }
 
 #[test]

@@ -1,9 +1,15 @@
 //! Finding and removing our chains, whoever made them: this process or a dead one. It removes
 //! only chains with names that guard gives (see `is_ours`) and the jumps to them.
 
+use std::time::Duration;
+
 use super::command::Tables;
 use super::{CHAIN_PREFIX, HOOK, IptablesError, PID, PROBE, TABLE, owner};
 use crate::journal::Family;
+
+/// Further tries to remove a chain, and the pause before each.
+const RETRIES: u32 = 3;
+const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 /// What is in table `mangle` of either family with a name of ours, as `iptables: GUARD-D0`.
 /// Empty where iptables is missing: then there is nothing.
@@ -66,18 +72,39 @@ pub(super) fn remove_chain(
         return Ok(false);
     }
     let tables = Tables(family);
-    let rules = match tables.list(None) {
-        Ok(rules) => rules,
-        Err(IptablesError::Missing { .. }) => return Ok(false),
-        // A kernel that cannot list the table of this family has nothing of ours in it.
-        Err(error @ IptablesError::Failed { .. }) if family == Family::V6 => {
-            tracing::debug!(%error, "no IPv6 tables");
-            return Ok(false);
+    let mut failed = 0;
+    loop {
+        let rules = match tables.list(None) {
+            Ok(rules) => rules,
+            Err(IptablesError::Missing { .. }) => return Ok(false),
+            // A kernel that cannot list the table of this family has nothing of ours in it.
+            Err(error @ IptablesError::Failed { .. }) if family == Family::V6 => {
+                tracing::debug!(%error, "no IPv6 tables");
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        };
+        match remove_listed(tables, &rules, hook, chain) {
+            // Somebody else may remove it at the same time: a cleanup meets a guardd that ends a
+            // fault. Whoever comes second finds nothing the next time.
+            Err(error) if failed < RETRIES => {
+                tracing::debug!(%error, chain, "tried again");
+                failed += 1;
+                std::thread::sleep(RETRY_AFTER);
+            }
+            done => return done.map(|found| found || failed > 0),
         }
-        Err(error) => return Err(error),
-    };
+    }
+}
+
+fn remove_listed(
+    tables: Tables,
+    rules: &[Vec<String>],
+    hook: &str,
+    chain: &str,
+) -> Result<bool, IptablesError> {
     let mut found = false;
-    for rule in &rules {
+    for rule in rules {
         let jumps_from_hook = rule.first().is_some_and(|w| w == "-A")
             && rule.get(1).is_some_and(|w| w == hook)
             && rule.windows(2).any(|pair| pair[0] == "-j" && pair[1] == chain);

@@ -9,7 +9,9 @@
 //! Several guardds may run on one host, also in containers that share its network. A queue number
 //! has one listener, so whoever listens on a chain's queue owns its name: what is there already
 //! was left by a dead guardd. The undo log removes a chain unless both the queue and the process
-//! of its name live; without an entry in the log a living queue alone protects it.
+//! of its name live; without an entry in the log a living queue alone protects it. (The queue of a
+//! delay engine that was killed is dead while its guardd lives. That guardd is about to remove the
+//! chain itself, and it does not matter who is first.)
 //!
 //! Left behind with the nftables flavour of iptables: the empty base chains of table `mangle`,
 //! which that command makes at first use and never removes.

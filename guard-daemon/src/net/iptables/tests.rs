@@ -215,6 +215,29 @@ fn root_what_a_running_guardd_made_is_left_and_what_a_dead_one_left_is_taken_ove
 }
 
 #[test]
+fn root_two_that_remove_the_same_chain_do_not_disturb_each_other() {
+    if !is_root("root_two_that_remove_the_same_chain_do_not_disturb_each_other") {
+        return;
+    }
+    in_own_netns(|| {
+        let cgroup = Cgroup::new("race");
+        let rule = cgroup.rule(26_490);
+        let (dir, mut log) = log();
+        for _ in 0..10 {
+            let installed = install(&rule, &mut log).unwrap();
+            std::thread::scope(|scope| {
+                let other = scope.spawn(remove_leftovers);
+                remove(installed, &mut log).unwrap();
+                other.join().unwrap().unwrap();
+            });
+        }
+        assert!(list_leftovers().is_empty());
+        drop(log);
+        assert_eq!(open_entries(&dir), 0);
+    });
+}
+
+#[test]
 fn root_probe_passes_here_and_leaves_nothing() {
     if !is_root("root_probe_passes_here_and_leaves_nothing") {
         return;
