@@ -8,7 +8,7 @@ use std::process::Command;
 
 use testbed::agent::{AgentProcess, Record};
 use testbed::guardd::Guardd;
-use testbed::{requires, stats, timing};
+use testbed::{requires, stats};
 
 #[path = "../tests/fault/bystander.rs"]
 mod bystander;
@@ -74,10 +74,15 @@ fn fastest_ms(records: &[Record]) -> f64 {
     stats::quantile(&took, 0.0).unwrap()
 }
 
+/// How late an emulated processor is, at best of several times.
+const LATE_MS: f64 = 60.0;
+
+/// Longest median of calls without a fault.
+const CALM_MS: f64 = 90.0;
+
 /// Never earlier; later only as much as an emulated processor is late.
 fn is_delayed(what: &str, fastest_ms: f64, delay_ms: f64) {
-    let late_ms = timing::at_most_ms(10.0 + delay_ms / 100.0);
-    let range = delay_ms * 0.99..delay_ms + late_ms;
+    let range = delay_ms * 0.99..delay_ms * 1.02 + LATE_MS;
     assert!(range.contains(&fastest_ms), "{what}: {fastest_ms} ms, {delay_ms} ms were asked for");
 }
 
@@ -100,7 +105,7 @@ fn departure_times_delay_one_bulkhead_by_what_was_asked() {
         let fresh = good_calls(&mut scene.fresh, 3);
         is_delayed("connect and exchange", fastest_ms(&fresh), 2.0 * delay_ms);
         let calm_ms = scene.bystander.calls();
-        assert!(calm_ms < timing::at_most_ms(50.0), "the bystander's calls took {calm_ms} ms");
+        assert!(calm_ms < CALM_MS, "the bystander's calls took {calm_ms} ms");
         assert_eq!(scene.bystander.chains(), [""; 0], "no rule of netfilter is needed");
         let ended = clear(&scene.guardd, &fault);
         let count = ended["counters"]["delayed"].as_u64().unwrap();
@@ -112,7 +117,7 @@ fn departure_times_delay_one_bulkhead_by_what_was_asked() {
     let seen = pair_when(&scene.guardd, RESEARCH, "api", "all calls", |p| p.all_calls() == calls);
     assert_eq!((seen.faulted, seen.call("success")), (delayed, calls), "{seen:?}");
     let afterwards = fastest_ms(&good_calls(&mut scene.kept, 5));
-    assert!(afterwards < timing::at_most_ms(20.0), "{afterwards} ms after the last fault");
+    assert!(afterwards < CALM_MS, "{afterwards} ms after the last fault");
     assert_eq!(pair(&scene.guardd, RESEARCH, "api").faulted, delayed);
     scene.bystander.end(&scene.guardd, "api");
 }
@@ -129,7 +134,7 @@ fn a_host_without_fq_is_delayed_by_nfqueue_and_its_modules_load_themselves() {
     assert_eq!((&fault["engine"], &fault["state"]), (&"nfqueue".into(), &"active".into()));
     is_delayed("an exchange", fastest_ms(&good_calls(&mut scene.kept, 5)), 100.0);
     is_delayed("connect and exchange", fastest_ms(&good_calls(&mut scene.fresh, 3)), 200.0);
-    assert!(scene.bystander.calls() < timing::at_most_ms(50.0));
+    assert!(scene.bystander.calls() < CALM_MS);
     let modules = std::fs::read_to_string("/proc/modules").unwrap();
     for module in ["nfnetlink_queue", "xt_NFQUEUE", "xt_cgroup", "xt_bpf"] {
         let loaded = modules.lines().any(|line| line.starts_with(&format!("{module} ")));

@@ -19,7 +19,8 @@ pub struct ProgramStatistics {
     pub name: String,
     /// Instructions that it processed; the limit is a million.
     pub instructions: u32,
-    /// Stack of the program and of the functions that it calls, bytes; the limit is 512.
+    /// Stack, bytes: before Linux 7 of the program and all its functions together, since then of
+    /// the deepest chain of calls, whose limit is 512.
     pub stack_bytes: u32,
 }
 
@@ -73,10 +74,11 @@ fn refused_for_want_of_a_descriptor(
     }
 }
 
-/// `stack depth 120+16` and `processed 1234 insns (limit 1000000) …`.
+/// `stack depth 120+16` (since Linux 7 `stack depth max 136`), and `processed 1234 insns (limit
+/// 1000000) …`.
 fn parse(name: &str, log: &str) -> Option<ProgramStatistics> {
     let after = |word: &str| log.lines().find_map(|line| line.strip_prefix(word));
-    let stack = after("stack depth ")?.split(' ').next()?;
+    let stack = after("stack depth ")?.trim_start_matches("max ").split(' ').next()?;
     let stack_bytes = stack.split('+').map(|part| part.parse::<u32>().ok()).sum::<Option<u32>>()?;
     let instructions = after("processed ")?.split(' ').next()?.parse().ok()?;
     Some(ProgramStatistics { name: name.to_owned(), instructions, stack_bytes })
@@ -92,6 +94,8 @@ mod tests {
                    processed 1342 insns (limit 1000000) max_states_per_insn 2 total_states 40\n";
         let read = parse("p", log).unwrap();
         assert_eq!((read.instructions, read.stack_bytes), (1342, 136));
+        let newer = "stack depth max 240\nsubprog 0 (p) main insns_self 29\nprocessed 29 insns\n";
+        assert_eq!(parse("p", newer).unwrap().stack_bytes, 240);
         assert_eq!(parse("p", "processed 1342 insns"), None);
     }
 }

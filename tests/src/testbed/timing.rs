@@ -19,20 +19,13 @@ pub fn at_most(limit: Duration) -> Duration {
     limit * scale()
 }
 
-/// The same in milliseconds.
-#[must_use]
-pub fn at_most_ms(limit: f64) -> f64 {
-    limit * f64::from(scale())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{at_most, at_most_ms, scale};
+    use super::{at_most, scale};
     use std::time::Duration;
 
     #[test]
     fn limits_grow_together() {
         assert_eq!(at_most(Duration::from_secs(2)).as_secs(), u64::from(2 * scale()));
-        assert!((at_most_ms(2.0) - 2.0 * f64::from(scale())).abs() < 1e-9);
     }
 }

@@ -8,8 +8,8 @@ use anyhow::{Result, bail};
 
 use crate::timing;
 
-/// Asks every 2 ms until `ready` says yes; after `limit` (in the scale of [`timing`]) an error
-/// that names `what`.
+/// Asks every 2 ms (in the scale of [`timing`], as the limit) until `ready` says yes; after `limit` an
+/// error that names `what`.
 pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<Duration> {
     let (start, limit) = (Instant::now(), timing::at_most(limit));
     loop {
@@ -19,6 +19,6 @@ pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Re
         if start.elapsed() >= limit {
             bail!("waited {limit:?} in vain for: {what}");
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(timing::at_most(Duration::from_millis(2)));
     }
 }

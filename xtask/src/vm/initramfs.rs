@@ -18,6 +18,8 @@ fn environment() -> String {
         ("GUARD_BIN_DIR", "/usr/local/bin".to_owned()),
         ("GUARD_VM", "1".to_owned()),
         ("GUARD_TIME_SCALE", super::TIME_SCALE.to_string()),
+        // Each of the three kinds of fault once.
+        ("GUARD_TEST_KILLS", "3".to_owned()),
         ("RUST_BACKTRACE", "1".to_owned()),
     ];
     let lines = variables.map(|(name, value)| format!("export {name}='{value}'\n"));
@@ -54,6 +56,9 @@ pub(super) fn build(
     ] {
         archive.text(path, text, 0o644);
     }
+    // `openssl req` wants one, and nothing in particular in it.
+    let openssl = "[req]\ndistinguished_name = name\n[name]\n";
+    archive.text("/usr/lib/ssl/openssl.cnf", openssl, 0o644);
     archive.text("/environment", &environment(), 0o644);
     archive.text("/suite", &suite.script(kernel.role, filter)?, 0o644);
     archive.text("/init", INIT, 0o755);
