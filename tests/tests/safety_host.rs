@@ -206,13 +206,19 @@ fn a_full_state_directory_refuses_what_needs_an_undo() {
     inject(&guardd, &["--refuse", "100%"]);
     assert_eq!(caller.call(LIMIT).unwrap().outcome, "ECONNREFUSED");
     assert_eq!(guardd.ctl(&["fault", "clear", "--all"]).unwrap().code, 0);
-    // A new bulkhead needs a cgroup, and that an entry.
-    let body = "[bulkheads.a]\n[bulkheads.b]\n";
-    let more = GuarddConfig::new(body).daemon("state_dir", &quoted(&small.path()));
-    guardd.set_config(more).unwrap();
-    let no = guardd.ctl(&["reload"]).unwrap();
+    // A new bulkhead needs a cgroup, and that an entry. It is a short one: a few may still fit.
+    let mut bulkheads = vec!["[bulkheads.a]\n".to_owned()];
+    let refused = (0..50).find_map(|number| {
+        bulkheads.push(format!("[bulkheads.b{number}]\n"));
+        let more =
+            GuarddConfig::new(bulkheads.concat()).daemon("state_dir", &quoted(&small.path()));
+        guardd.set_config(more).unwrap();
+        let answer = guardd.ctl(&["reload"]).unwrap();
+        (answer.code != 0).then(|| (answer, format!("b{number}")))
+    });
+    let (no, name) = refused.unwrap();
     assert!(no.code == 1 && no.stderr.contains("No space"), "{no:?}");
-    assert!(!guardd.bulkhead("b").exists());
+    assert!(!guardd.bulkhead(&name).exists());
 
     // Room again: it works, and is clean at the end.
     fs::remove_file(&filler).unwrap();

@@ -10,7 +10,7 @@ use testbed::agent::{AgentProcess, CallOptions, Caller, Record, Target};
 use testbed::cgroup::{self, ScratchCgroup};
 use testbed::netns::Network;
 use testbed::server::{Answer, Behaviour, Server, ServerProcess};
-use testbed::{requires, wait};
+use testbed::{requires, timing, wait};
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -84,8 +84,9 @@ fn delays_are_kept_to_the_millisecond() {
     let ttfb_ms = record.ttfb_us.unwrap() / 1000.0;
     let rest_ms = record.total_us / 1000.0 - ttfb_ms;
     // Never early; late only as much as a busy machine is.
-    assert!((80.0..120.0).contains(&ttfb_ms), "first byte after {ttfb_ms} ms");
-    assert!((60.0..100.0).contains(&rest_ms), "the rest took {rest_ms} ms");
+    let late_ms = timing::at_most(Duration::from_millis(40)).as_secs_f64() * 1000.0;
+    assert!((80.0..80.0 + late_ms).contains(&ttfb_ms), "first byte after {ttfb_ms} ms");
+    assert!((60.0..60.0 + late_ms).contains(&rest_ms), "the rest took {rest_ms} ms");
 }
 
 #[test]
@@ -157,7 +158,7 @@ fn a_server_ends_whatever_its_connections_do() {
     wait::until("the request", LIMIT, || server.counts().requests == 1).unwrap();
     let start = Instant::now();
     drop(server);
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < timing::at_most(Duration::from_secs(1)), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -181,7 +182,7 @@ fn the_agent_runs_by_schedule_and_sums_up() {
     let start = Instant::now();
     let (records, summary) = agent.stop().unwrap();
     assert_eq!((records.len(), summary.calls, summary.unfinished), (0, 0, 1));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < timing::at_most(Duration::from_secs(2)), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod report;
 mod setup;
 mod stage;
 mod test;
+mod vm;
 
 /// guard's build, test and demonstration commands.
 #[derive(Parser)]
@@ -37,6 +38,8 @@ enum Task {
     Lint,
     /// Set up if needed, lint, then run the unit tests and the native tests (as root).
     Test(test::Options),
+    /// Run the suite on Debian's kernels in virtual machines (no root, no KVM needed).
+    Vm(vm::Options),
     /// Set up if needed, build, and show guard at work on this kernel (as root, about 2 minutes).
     Demo {
         /// Passed on to guard-demo.
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Task::Build { release } => setup::ensure().and_then(|()| compile::build(release)),
         Task::Lint => setup::ensure().map(|()| lint::run_alone()),
         Task::Test(options) => test::run(&options),
+        Task::Vm(options) => vm::run(&options),
         Task::Demo { args } => compile::run_binary("guard-demo", &[], &args),
         Task::Bench { args } => {
             compile::run_binary("guard-bench", &["--features", "guard-tests/bench"], &args)

@@ -10,7 +10,8 @@ use guard_common::abi::fault::MAX_DELAY_GATES;
 use super::error::KernelError;
 use super::load::{Kernel, load_program};
 
-const NAMES: [&str; MAX_DELAY_GATES] = [
+/// Names of the gates' programs.
+pub(super) const NAMES: [&str; MAX_DELAY_GATES] = [
     "guard_gate_0",
     "guard_gate_1",
     "guard_gate_2",

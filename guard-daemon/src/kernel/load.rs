@@ -88,21 +88,11 @@ impl Kernel {
     }
 
     fn load_logged(options: LoadOptions, log: VerifierLogLevel) -> Result<Self, KernelError> {
-        let sk_err = btf::member_offset_bytes(Path::new(btf::VMLINUX), "sock", "sk_err");
-        let offset = sk_err.unwrap_or(0);
-        let pairs = options.pairs.max(1024).next_power_of_two();
-        let endpoints = options.endpoints.max(4096).next_power_of_two();
-        let mut ebpf = EbpfLoader::new()
-            .override_global("SK_ERR_OFFSET", &offset, true)
-            .map_max_entries("PAIR_STATS", pairs)
-            .map_max_entries("PAIR_RULES", pairs)
-            .map_max_entries("ENDPOINTS", endpoints)
-            .verifier_log_level(log)
-            .load(OBJECT)
-            .map_err(|e| {
-                let cure = cure_of(&e);
-                KernelError::Load { detail: cause_chain(&e), cure }
-            })?;
+        let options = LoadOptions {
+            pairs: options.pairs.max(1024).next_power_of_two(),
+            endpoints: options.endpoints.max(4096).next_power_of_two(),
+        };
+        let (mut ebpf, knows_errors) = open(options, log)?;
         for (name, _) in PROGRAMS {
             load_program(&mut ebpf, name)?;
         }
@@ -120,8 +110,8 @@ impl Kernel {
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
             ebpf,
-            options: LoadOptions { pairs, endpoints },
-            knows_errors: sk_err.is_some(),
+            options,
+            knows_errors,
         })
     }
 
@@ -154,18 +144,43 @@ impl Kernel {
     }
 }
 
+/// Reads the object and makes its maps; whether the errno of sockets can be read.
+pub(super) fn open(
+    options: LoadOptions,
+    log: VerifierLogLevel,
+) -> Result<(Ebpf, bool), KernelError> {
+    let sk_err = btf::member_offset_bytes(Path::new(btf::VMLINUX), "sock", "sk_err");
+    let offset = sk_err.unwrap_or(0);
+    let ebpf = EbpfLoader::new()
+        .override_global("SK_ERR_OFFSET", &offset, true)
+        .map_max_entries("PAIR_STATS", options.pairs)
+        .map_max_entries("PAIR_RULES", options.pairs)
+        .map_max_entries("ENDPOINTS", options.endpoints)
+        .verifier_log_level(log)
+        .load(OBJECT)
+        .map_err(|e| {
+            let cure = cure_of(&e);
+            KernelError::Load { detail: cause_chain(&e), cure }
+        })?;
+    Ok((ebpf, sk_err.is_some()))
+}
+
 /// Loads one program into the kernel.
 pub(super) fn load_program(ebpf: &mut Ebpf, name: &'static str) -> Result<(), KernelError> {
     let program = ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
-    let loaded = match program {
+    load(program).map_err(|e| refused(name, &e))
+}
+
+/// Loads it, whatever its kind.
+pub(super) fn load(program: &mut Program) -> Result<(), ProgramError> {
+    match program {
         Program::CgroupSockAddr(p) => CgroupSockAddr::load(p),
         Program::SockOps(p) => SockOps::load(p),
         Program::CgroupSkb(p) => CgroupSkb::load(p),
         Program::CgroupSock(p) => CgroupSock::load(p),
         Program::SocketFilter(p) => p.load(),
-        _ => return Err(KernelError::Missing { what: "program of a known kind", name }),
-    };
-    loaded.map_err(|e| refused(name, &e))
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 fn refused(program: &str, error: &ProgramError) -> KernelError {

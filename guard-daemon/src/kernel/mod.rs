@@ -20,6 +20,7 @@ mod load;
 mod memory;
 mod policy;
 mod stats;
+mod verifier;
 
 pub use attach::Attached;
 pub use clock::{boottime_ns, wall_of_boottime_ns};
@@ -31,6 +32,7 @@ pub use load::{Kernel, LoadOptions};
 pub use memory::give_back_free_memory;
 pub use policy::{EndpointRule, map_address};
 pub use stats::{Counters, ProgramRun};
+pub use verifier::{ProgramStatistics, statistics as verifier_statistics};
 
 /// The kernel programs, built from guard-ebpf by build.rs.
 pub(crate) static OBJECT: &[u8] = aya::include_bytes_aligned!(env!("GUARD_EBPF_OBJECT"));

@@ -2,6 +2,7 @@
 //! neither meet another test nor leave anything on the host.
 
 use std::panic::resume_unwind;
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 
@@ -11,9 +12,17 @@ use super::netlink::{ACK, Builder, Connection, REQUEST};
 pub(crate) fn is_root(test: &str) -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
-        println!("{test}: skipped, it needs root (network namespace, netfilter)");
+        println!("SKIPPED {test}: it needs root (network namespace, netfilter)");
     }
     root
+}
+
+/// How late something may be here that may be late by `limit` on a real machine. Tests in virtual
+/// machines set `GUARD_TIME_SCALE`, because an emulated processor is that much slower.
+pub(crate) fn late_by(limit: Duration) -> Duration {
+    let scale = std::env::var("GUARD_TIME_SCALE").ok().and_then(|text| text.parse().ok());
+    let scale: u32 = scale.unwrap_or(1).max(1);
+    limit * scale + Duration::from_millis(1) * (scale - 1)
 }
 
 /// Runs `body` in a thread with a fresh network namespace whose loopback is up. Threads and

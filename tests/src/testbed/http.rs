@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::timing;
+
 /// Status and body of `GET path`.
 pub fn get(address: SocketAddr, path: &str, limit: Duration) -> Result<(u16, String)> {
     ensure!(address.ip().is_loopback(), "{address} is not loopback");
+    let limit = timing::at_most(limit);
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n")?;

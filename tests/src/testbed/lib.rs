@@ -12,4 +12,5 @@ pub mod requires;
 pub mod server;
 pub mod span;
 pub mod stats;
+pub mod timing;
 pub mod wait;

@@ -1,5 +1,6 @@
 //! A child process that cannot outlive its owner: killed and reaped on drop, with its output
-//! kept line by line. It signals only the child that it started itself.
+//! kept line by line. It signals only the child that it started itself. Limits of waits are in the
+//! scale of [`timing`].
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use crate::timing;
 
 /// Path of a binary of this workspace: in `$GUARD_BIN_DIR`, else beside (or above `deps/` of)
 /// the running executable, where cargo puts them.
@@ -117,6 +120,7 @@ impl Process {
         limit: Duration,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<String> {
+        let limit = timing::at_most(limit);
         let deadline = Instant::now() + limit;
         let mut lines = self.output.lock();
         loop {
@@ -173,6 +177,7 @@ impl Process {
 
     /// Waits for its end and for the end of its output; it goes on running after an error.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let limit = timing::at_most(limit);
         let deadline = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.try_wait()? {

@@ -19,6 +19,16 @@ pub fn root(test: &str) -> bool {
     root
 }
 
+/// Whether this is a guest of `cargo xtask vm`, whose host a test may change.
+#[must_use]
+pub fn vm(test: &str) -> bool {
+    let vm = std::env::var_os("GUARD_VM").is_some();
+    if !vm {
+        skip(test, "it changes the host: `cargo xtask vm` runs it in a virtual machine");
+    }
+    vm
+}
+
 /// Whether we are root and there is a cgroup2 mount.
 #[must_use]
 pub fn cgroups(test: &str) -> bool {

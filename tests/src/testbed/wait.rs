@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-/// Asks every 2 ms until `ready` says yes; after `limit` an error that names `what`.
+use crate::timing;
+
+/// Asks every 2 ms (in the scale of [`timing`], as the limit) until `ready` says yes; after `limit` an
+/// error that names `what`.
 pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Result<Duration> {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), timing::at_most(limit));
     loop {
         if ready() {
             return Ok(start.elapsed());
@@ -16,6 +19,6 @@ pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) -> Re
         if start.elapsed() >= limit {
             bail!("waited {limit:?} in vain for: {what}");
         }
-        thread::sleep(Duration::from_millis(2));
+        thread::sleep(timing::at_most(Duration::from_millis(2)));
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use testbed::agent::AgentProcess;
 use testbed::guardd::Guardd;
-use testbed::{requires, wait};
+use testbed::{requires, timing, wait};
 
 use crate::bystander::Bystander;
 use crate::rig::{
@@ -62,8 +62,10 @@ fn scheduled_and_over_by_itself() {
     }
     let mut scene = scene();
     let before = Instant::now();
-    let words = "--service api --after 1500ms --for 1s --refuse 100%";
-    let fault = inject(&scene.guardd, RESEARCH, words);
+    // Long enough to be looked at while it acts.
+    let length = timing::at_most(Duration::from_secs(1));
+    let words = format!("--service api --after 1500ms --for {length:?} --refuse 100%");
+    let fault = inject(&scene.guardd, RESEARCH, &words);
     let injected = Instant::now();
     assert_eq!(fault["state"], "scheduled", "{fault}");
     let first = scene.outcome();
@@ -83,7 +85,8 @@ fn scheduled_and_over_by_itself() {
         good
     })
     .unwrap();
-    assert!(before.elapsed() >= Duration::from_millis(2500), "{:?}", before.elapsed());
+    let least = Duration::from_millis(1500) + length;
+    assert!(before.elapsed() >= least, "{:?}", before.elapsed());
     let ended = scene.ended(&fault);
     assert_eq!((&ended["ended"], &ended["remaining_seconds"]), (&"done".into(), &0.0.into()));
     assert_eq!(ended["counters"]["refused"], refused, "counters stay after the end");

@@ -29,7 +29,8 @@ pub(crate) fn run() -> Stage {
     stage.check("clippy", || {
         let workspace = ["clippy", "--workspace", "--exclude", "guard-ebpf", "--all-targets"];
         let mut command = cargo::cargo(&workspace)?;
-        command.args(["--features", "guard-tests/bench"]);
+        // Tests that are not run here are not among `--all-targets`.
+        command.args(["--features", "guard-tests/bench", "--test", "*"]);
         Ok(cargo::succeeds(command.args(["--", "-D", "warnings"]))?.into())
     });
     stage.check("clippy of the kernel programs", kernel_programs);

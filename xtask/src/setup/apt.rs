@@ -129,7 +129,7 @@ fn apt_get(arguments: &[&str]) -> Result<Command> {
 }
 
 /// Whether a program can be found; the directories of root's programs count for everyone.
-fn in_path(program: &str) -> bool {
+pub(super) fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let usual = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
     std::env::split_paths(&path).chain(usual).any(|dir| dir.join(program).is_file())

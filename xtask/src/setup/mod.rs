@@ -9,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 mod apt;
 mod compiler;
 mod linker;
+mod machines;
 mod piece;
 
 pub(crate) use compiler::{Clippy, clippy_driver};
@@ -39,11 +40,19 @@ fn pieces() -> Vec<Piece> {
     ]
 }
 
+/// What virtual machines need besides; installed by `setup`, and by commands that boot one.
+fn machine_pieces() -> Vec<Piece> {
+    vec![Piece { name: "virtual machines", check: machines::check, install: machines::install }]
+}
+
 /// Installs what is missing, or with `--check` only says what is.
 pub(crate) fn run(options: Options) -> Result<bool> {
-    let pieces = pieces();
+    install(&[pieces(), machine_pieces()].concat(), options)
+}
+
+fn install(pieces: &[Piece], options: Options) -> Result<bool> {
     let mut complete = true;
-    for (number, piece) in (1..).zip(&pieces) {
+    for (number, piece) in (1..).zip(pieces) {
         let prefix = format!("[{number}/{}] {:<16}", pieces.len(), piece.name);
         let missing = match (piece.check)() {
             State::Ok(found) => {
@@ -76,10 +85,19 @@ pub(crate) fn run(options: Options) -> Result<bool> {
 /// For the commands that need a complete machine: runs `setup` if something is missing, and is
 /// silent otherwise.
 pub(crate) fn ensure() -> Result<()> {
-    if pieces().iter().all(|piece| matches!((piece.check)(), State::Ok(_))) {
+    ensure_pieces(&pieces())
+}
+
+/// The same for what virtual machines need.
+pub(crate) fn ensure_vm() -> Result<()> {
+    ensure_pieces(&machine_pieces())
+}
+
+fn ensure_pieces(pieces: &[Piece]) -> Result<()> {
+    if pieces.iter().all(|piece| matches!((piece.check)(), State::Ok(_))) {
         return Ok(());
     }
-    println!("This machine is not set up yet: running `cargo xtask setup`");
-    ensure!(run(Options::default())?, "setup is not complete: see above");
+    println!("This machine is not set up yet: doing this part of `cargo xtask setup`");
+    ensure!(install(pieces, Options::default())?, "setup is not complete: see above");
     Ok(())
 }

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 /// One thing that must be there, how to see that it is, and how to get it.
+#[derive(Clone, Copy)]
 pub(crate) struct Piece {
     /// Short name for the listing.
     pub(crate) name: &'static str,

@@ -10,9 +10,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::report::{junit, report};
 use crate::stage::{Outcome, Stage};
-use crate::{cargo, lint, setup};
+use crate::{cargo, lint, setup, vm};
 
-mod parse;
+pub(crate) mod parse;
 mod stream;
 
 /// Options of `test`.
@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// Leave out the native tests, which load programs into the kernel and need root.
     #[arg(long)]
     no_root: bool,
+    /// Leave out the virtual machines with other kernels.
+    #[arg(long)]
+    no_vm: bool,
     /// Leave out format, lints and documentation.
     #[arg(long)]
     no_lint: bool,
@@ -46,6 +49,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     stages.push(unit(options)?);
     stages.push(native(options)?);
+    if options.no_vm {
+        stages.push(Stage::left_out("vm", "--no-vm"));
+    } else {
+        stages.extend(machines(options));
+    }
     let (text, well) = report(&stages);
     println!("\nlogs and JUnit files: {}", results_dir()?.display());
     println!("{text}");
@@ -85,6 +93,18 @@ fn native(options: &Options) -> Result<Stage> {
         stage.add("native suite", Outcome::Skipped(reason));
     }
     Ok(stage)
+}
+
+/// The same on Debian's kernels. What keeps the guests from starting is one failure among the
+/// results, so that those of the other stages are still shown.
+fn machines(options: &Options) -> Vec<Stage> {
+    vm::stages(&vm::Options::all(&options.filter)).unwrap_or_else(|error| {
+        eprintln!("vm ... FAILED: {error:#}");
+        let mut stage = Stage::new("vm", true);
+        stage.add("the virtual machines as a whole", Outcome::Failed);
+        stage.cases[0].output = format!("{error:#}");
+        vec![stage]
+    })
 }
 
 /// Runs a test command and keeps its results.

@@ -49,6 +49,28 @@ pub(crate) struct Summary {
     pub(crate) skipped: usize,
 }
 
+impl Summary {
+    /// Whether any test ran or left itself out.
+    pub(crate) fn has_tests(&self) -> bool {
+        self.passed + self.failed.len() + self.skipped > 0
+    }
+
+    /// One line with the counts, and one for each failure.
+    pub(crate) fn show(&self, seconds: f64) -> String {
+        let Self { suite, passed, failed, skipped } = self;
+        let failures = match failed.len() {
+            0 => String::new(),
+            some => format!(", {some} FAILED"),
+        };
+        let skips = if *skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+        let named = failed.iter().map(|name| format!("\n    FAILED {name}"));
+        format!(
+            "{suite:<28} {passed:>4} passed{failures}{skips}, {seconds:.1} s{}",
+            named.collect::<String>()
+        )
+    }
+}
+
 impl Parser {
     /// Takes in the next line, without its end.
     pub(crate) fn line(&mut self, line: &str) -> Line {

@@ -60,17 +60,7 @@ pub(super) fn run(command: &mut Command, log: &Path) -> Result<(Vec<Case>, bool)
 
 /// One line for an executable that has tests, and one for each that failed.
 fn show(summary: &Summary, seconds: f64) {
-    let Summary { suite, passed, failed, skipped } = summary;
-    if passed + failed.len() + skipped == 0 {
-        return;
-    }
-    let failures = match failed.len() {
-        0 => String::new(),
-        some => format!(", {some} FAILED"),
-    };
-    let skips = if *skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    eprintln!("  {suite:<28} {passed:>4} passed{failures}{skips}, {seconds:.1} s");
-    for name in failed {
-        eprintln!("    FAILED {name}");
+    if summary.has_tests() {
+        eprintln!("  {}", summary.show(seconds));
     }
 }

@@ -97,8 +97,12 @@ impl Engine {
                 self.set_transparent(ended)?;
             }
             if ended {
-                // What was on its way to us when deadline or lease came.
-                self.pass_everything()?;
+                // What was on its way to us when deadline or lease came. Without a packet nothing
+                // may be sent: the kernel's answer to it is an error, which would end the wait at
+                // once, again and again.
+                if self.schedule.len() > 0 {
+                    self.pass_everything()?;
+                }
                 self.wait(None)?;
                 continue;
             }

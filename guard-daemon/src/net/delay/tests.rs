@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
-use crate::net::testing::{in_own_netns, is_root, run};
+use crate::net::testing::{in_own_netns, is_root, late_by, run};
 
 const HOLDER_ENV: &str = "GUARD_TEST_HOLDS_QUEUE";
 
@@ -143,7 +143,7 @@ pub(super) fn added_delays<S: FnOnce() -> DelayStats>(
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (delay_ms, count) in wanted {
         let delay = Duration::from_millis(*delay_ms);
-        let tolerance = (delay / 100).max(Duration::from_micros(200));
+        let tolerance = late_by((delay / 100).max(Duration::from_micros(200)));
         // A busy machine makes it worse, never better: the best of five counts.
         let hit = (0..5).any(|_| measure(delay, *count, &start).abs_diff(delay) <= tolerance);
         assert!(hit, "{delay:?} missed by more than {tolerance:?} five times");
@@ -196,7 +196,7 @@ fn root_a_full_queue_lets_the_rest_pass_and_loses_none() {
         for i in 0..SENT as u32 {
             pair.client.send(&i.to_ne_bytes()).unwrap();
         }
-        pair.server.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        pair.server.set_read_timeout(Some(late_by(Duration::from_millis(300)))).unwrap();
         let receive_all = || std::iter::from_fn(|| pair.receive().ok()).count();
         let passed = receive_all();
         let stats = queue.stats();
@@ -286,7 +286,12 @@ fn root_stop_and_deadline_let_everything_go() {
         let stats = queue.stop().unwrap();
         assert_eq!((stats.held, stats.released), (0, 100));
         send(100..150);
-        expect(0..150);
+        // On another processor they may overtake those that were just let go.
+        let mut all: Vec<u32> = (0..150).map(|_| pair.receive().expect("released")).collect();
+        let (was_held, bypassed): (Vec<u32>, Vec<u32>) = all.iter().partition(|i| **i < 100);
+        assert!(was_held.is_sorted() && bypassed.is_sorted(), "{all:?}");
+        all.sort_unstable();
+        assert!((0..150).eq(all), "nothing lost, nothing twice");
         assert_eq!(queues_of_this_namespace(), "", "the queue is given back");
 
         // A deadline given at the start, and one moved to now.
@@ -296,7 +301,7 @@ fn root_stop_and_deadline_let_everything_go() {
         pair.server.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
         expect(0..10);
         let late = Instant::now().saturating_duration_since(end);
-        assert!(Instant::now() >= end && late < Duration::from_millis(100), "{late:?}");
+        assert!(Instant::now() >= end && late < late_by(Duration::from_millis(100)), "{late:?}");
         send(10..20);
         expect(10..20);
         queue.set_end(Instant::now() + Duration::from_mins(1));
@@ -309,6 +314,38 @@ fn root_stop_and_deadline_let_everything_go() {
         expect(20..30);
         drop(queue);
         assert_eq!(queues_of_this_namespace(), "", "dropping gives the queue back too");
+    });
+}
+
+/// Time on a processor of the thread that serves queue `number`.
+fn processor_time(number: u16) -> Duration {
+    let name = format!("delay-{number}\n");
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten().map(|entry| entry.path());
+    let mut named = tasks
+        .filter(|task| std::fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm == name));
+    let stat = std::fs::read_to_string(named.next().unwrap().join("schedstat")).unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
+}
+
+#[test]
+fn root_a_queue_past_its_deadline_does_nothing() {
+    if !is_root("root_a_queue_past_its_deadline_does_nothing") {
+        return;
+    }
+    in_own_netns(|| {
+        let pair = Pair::new(11);
+        let short = profile(Duration::from_millis(20), Duration::ZERO);
+        let end = Instant::now() + Duration::from_millis(100);
+        let queue = DelayQueue::start_until(11, short, Some(end)).unwrap();
+        pair.iptables("-A");
+        pair.client.send(&1_u32.to_ne_bytes()).unwrap();
+        assert_eq!(pair.receive().unwrap(), 1);
+        std::thread::sleep(Duration::from_millis(300));
+        let before = processor_time(11);
+        std::thread::sleep(Duration::from_millis(500));
+        let used = processor_time(11).saturating_sub(before);
+        assert!(used < Duration::from_millis(50), "{used:?} in half a second without a packet");
+        queue.stop().unwrap();
     });
 }
 
@@ -372,6 +409,6 @@ fn root_sigkill_of_the_holder_lets_traffic_pass() {
         });
         let after = killed.elapsed();
         println!("passed with try {passed:?}, {after:?} after SIGKILL");
-        assert!(passed.is_some() && after < Duration::from_millis(500), "{after:?}");
+        assert!(passed.is_some() && after < late_by(Duration::from_millis(500)), "{after:?}");
     });
 }

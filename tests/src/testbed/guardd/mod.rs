@@ -18,7 +18,7 @@ pub use config::{GuarddConfig, free_port};
 
 use crate::cgroup::ScratchCgroup;
 use crate::process::{Process, binary};
-use crate::{http, wait};
+use crate::{http, timing, wait};
 
 /// Longest start of a guardd that a test waits for.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -94,8 +94,8 @@ impl Guardd {
             if ready.is_ok_and(|(status, _)| status == 200) && self.socket().exists() {
                 return Ok(start.elapsed());
             }
-            if start.elapsed() > START_LIMIT {
-                bail!("guardd is not ready after {START_LIMIT:?}:\n{}", self.last_words());
+            if start.elapsed() > timing::at_most(START_LIMIT) {
+                bail!("guardd is not ready after {:?}:\n{}", start.elapsed(), self.last_words());
             }
             std::thread::sleep(Duration::from_millis(5));
         }

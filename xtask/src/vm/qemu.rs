@@ -1,0 +1,157 @@
+//! Runs one guest under QEMU, without KVM, and watches it. It never lets a guest outlive its
+//! limits, and ends no process but the one that it has started.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+
+use super::kernels::Kernel;
+use crate::cargo;
+
+/// Longest run of a guest as a whole.
+const LIMIT: Duration = Duration::from_mins(40);
+/// Longest time without a line of results: longer than any one test may take.
+const SILENCE: Duration = Duration::from_mins(8);
+/// The first kernel whose socket storage needs cmpxchg16b.
+const NEEDS_CX16: (u32, u32) = (7, 0);
+/// The kernel's command line.
+const BOOT_WORDS: [&str; 9] = [
+    "console=ttyS0",
+    "quiet",
+    "rdinit=/init",
+    // Any complaint ends the guest at once.
+    "panic=-1",
+    "oops=panic",
+    // With random addresses the emulator would translate each program anew at each start: two
+    // thirds of all time.
+    "norandmaps",
+    // Costs much in an emulator, and nothing of it is tested.
+    "mitigations=off",
+    "init_on_alloc=0",
+    "lsm=",
+];
+const POLL: Duration = Duration::from_millis(200);
+const MEMORY_MB: u32 = 2048;
+
+/// How a guest ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// By itself, or by a panic: the results tell.
+    ByItself,
+    /// It was silent or ran for too long.
+    Hung(String),
+    /// QEMU gave up.
+    Failed(String),
+}
+
+/// Files of a run.
+pub(super) struct Files {
+    /// What the kernel said.
+    pub(super) console: PathBuf,
+    /// What the tests said.
+    pub(super) results: PathBuf,
+    /// What QEMU said.
+    qemu: PathBuf,
+}
+
+impl Files {
+    /// In the directory of the kernel; those of an earlier run are removed.
+    pub(super) fn new(dir: &Path) -> Result<Self> {
+        let files = Self {
+            console: dir.join("console.log"),
+            results: dir.join("results.log"),
+            qemu: dir.join("qemu.log"),
+        };
+        for path in [&files.console, &files.results] {
+            fs::write(path, "").with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(files)
+    }
+}
+
+/// Boots and waits for the end; `line` gets each line of results as it comes.
+pub(super) fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    files: &Files,
+    mut line: impl FnMut(&str),
+) -> Result<Ended> {
+    let mut command = command(kernel, initramfs, files)?;
+    let log = File::create(&files.qemu)?;
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    cargo::show(&command);
+    let child = command.spawn().context("cannot run qemu-system-x86_64: `cargo xtask setup`")?;
+    let mut guest = Guest(child);
+    let mut results = BufReader::new(File::open(&files.results)?);
+    let (start, mut heard, mut partial) = (Instant::now(), Instant::now(), Vec::new());
+    loop {
+        let ended = guest.0.try_wait()?;
+        while results.read_until(b'\n', &mut partial)? > 0 {
+            heard = Instant::now();
+            if partial.last() == Some(&b'\n') {
+                line(String::from_utf8_lossy(&partial).trim_end_matches(['\n', '\r']));
+                partial.clear();
+            }
+        }
+        if let Some(status) = ended {
+            if !partial.is_empty() {
+                line(&String::from_utf8_lossy(&partial));
+            }
+            if status.success() {
+                return Ok(Ended::ByItself);
+            }
+            let said = fs::read_to_string(&files.qemu).unwrap_or_default();
+            return Ok(Ended::Failed(format!("QEMU ended with {status}: {}", said.trim())));
+        }
+        let hung = if start.elapsed() > LIMIT {
+            Some(format!("it ran for more than {} minutes", LIMIT.as_secs() / 60))
+        } else if heard.elapsed() > SILENCE {
+            Some(format!("it was silent for {} s", SILENCE.as_secs()))
+        } else {
+            None
+        };
+        if let Some(how) = hung {
+            // A test's name stands in a line without its end.
+            if !partial.is_empty() {
+                line(&String::from_utf8_lossy(&partial));
+            }
+            return Ok(Ended::Hung(how));
+        }
+        thread::sleep(POLL);
+    }
+}
+
+fn command(kernel: &Kernel, initramfs: &Path, files: &Files) -> Result<Command> {
+    // QEMU 7.2 miscomputes cmpxchg16b, which the slab allocator of kernels before 7 uses where it
+    // is there (guests died of double faults); without it later ones give no socket storage.
+    let cx16 = kernel.version()? >= NEEDS_CX16;
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(["-accel", "tcg,thread=multi", "-machine", "q35", "-smp", "2"]);
+    command.args(["-cpu", if cx16 { "max" } else { "max,-cx16" }]);
+    command.args(["-m", &MEMORY_MB.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);
+    for path in [&files.console, &files.results] {
+        command.arg("-serial").arg(format!("file:{}", path.display()));
+    }
+    command.arg("-kernel").arg(&kernel.vmlinuz).arg("-initrd").arg(initramfs);
+    command.arg("-append").arg(BOOT_WORDS.join(" "));
+    Ok(command)
+}
+
+/// Ends QEMU however its watcher ends.
+struct Guest(Child);
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to do.
+        if !matches!(self.0.try_wait(), Ok(Some(_)))
+            && let Err(error) = self.0.kill().and_then(|()| self.0.wait())
+        {
+            eprintln!("cannot end QEMU (pid {}): {error}", self.0.id());
+        }
+    }
+}

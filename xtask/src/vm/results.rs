@@ -1,0 +1,202 @@
+//! From what a guest sent to a stage with cases. Here everything that is not a pass is a failure:
+//! a skipped test, a guest that panicked or hung, an executable that died.
+
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::console;
+use super::kernels::Kernel;
+use super::qemu::{Ended, Files, run};
+use crate::stage::{Case, Outcome, Stage};
+use crate::test::parse::{Line, Parser};
+
+/// Case that stands for the guest itself.
+const GUEST: &str = "(the guest)";
+/// Printed by tests for the reader of the table.
+const NOTE: &str = "NOTE ";
+
+/// What one guest did.
+pub(super) struct Report {
+    /// Its tests.
+    pub(super) stage: Stage,
+    /// What is good to know though nothing failed.
+    pub(super) notes: Vec<String>,
+}
+
+/// Boots the kernel, and turns what comes back into a stage.
+pub(super) fn of(kernel: &Kernel, initramfs: &Path, dir: &Path) -> Result<Report> {
+    let files = Files::new(dir)?;
+    let start = Instant::now();
+    let mut reader = Reader::new(&kernel.name);
+    let ended = run(kernel, initramfs, &files, |line| reader.line(line))?;
+    let Reader { parser, done, codes, last, .. } = reader;
+    let mut cases = parser.finish();
+    died_after_its_result(&mut cases, &codes);
+    nothing_is_skipped(&mut cases);
+    let console = console::read(&files.console)?;
+    let complaint = console::complaint(&console);
+    let wrong = match (&ended, complaint) {
+        (Ended::Failed(how), _) => Some(how.clone()),
+        (Ended::Hung(how), _) => Some(format!("it hung: {how}; last heard: {last}")),
+        (Ended::ByItself, Some(line)) => Some(format!("the kernel complained: {line}")),
+        (Ended::ByItself, None) if !done => {
+            Some(format!("it ended before the suite did; last heard: {last}"))
+        }
+        (Ended::ByItself, None) => None,
+    };
+    let wrong = wrong.map(|how| {
+        let (tail, log) = (console::tail(&console), files.console.display());
+        format!("{how}\nThe end of its console ({log}):\n{tail}\n")
+    });
+    cases.push(Case {
+        suite: String::new(),
+        name: GUEST.to_owned(),
+        outcome: wrong.is_none().into(),
+        output: wrong.unwrap_or_default(),
+    });
+    let name = format!("vm-{}", kernel.name);
+    let seconds = start.elapsed().as_secs_f64();
+    let notes = cases.iter().flat_map(|case| notes(case, &kernel.name)).collect();
+    Ok(Report { stage: Stage { name, cases, seconds, tests: true }, notes })
+}
+
+/// Takes in lines as they come.
+struct Reader {
+    kernel: String,
+    parser: Parser,
+    done: bool,
+    /// Exit codes by executable.
+    codes: Vec<(String, String)>,
+    /// The last line that said something.
+    last: String,
+    began: Instant,
+}
+
+impl Reader {
+    fn new(kernel: &str) -> Self {
+        Self {
+            kernel: kernel.to_owned(),
+            parser: Parser::default(),
+            done: false,
+            codes: Vec::new(),
+            last: "nothing at all".to_owned(),
+            began: Instant::now(),
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        if !line.trim().is_empty() {
+            line.trim().clone_into(&mut self.last);
+        }
+        if let Some(word) = line.strip_prefix("guard-vm ") {
+            if word == "done" {
+                self.done = true;
+            } else if let Some((name, code)) =
+                word.strip_prefix("end ").and_then(|rest| rest.split_once(' '))
+            {
+                let name = name.rsplit_once('-').map_or(name, |(name, _)| name);
+                self.codes.push((name.to_owned(), code.to_owned()));
+            } else if let Some(release) = word.strip_prefix("boot ") {
+                let seconds = self.began.elapsed().as_secs_f64();
+                eprintln!("  {:<7} Linux {release} is up, {seconds:.1} s", self.kernel);
+            }
+        }
+        match self.parser.line(line) {
+            Line::Began(_) => self.began = Instant::now(),
+            Line::Ended(summary) if summary.has_tests() => {
+                let seconds = self.began.elapsed().as_secs_f64();
+                eprintln!("  {:<7} {}", self.kernel, summary.show(seconds));
+            }
+            Line::Cargo | Line::Inside | Line::Ended(_) => {}
+        }
+    }
+}
+
+/// An executable may say that all is well and die afterwards.
+fn died_after_its_result(cases: &mut Vec<Case>, codes: &[(String, String)]) {
+    for (suite, code) in codes.iter().filter(|(_, code)| code != "0") {
+        let mut own = cases.iter().filter(|case| case.suite == *suite);
+        if !own.any(|case| case.outcome == Outcome::Failed) {
+            cases.push(Case {
+                suite: suite.clone(),
+                name: "(its exit code)".to_owned(),
+                outcome: Outcome::Failed,
+                output: format!("every test passed, yet the exit code is {code}"),
+            });
+        }
+    }
+}
+
+/// A guest has all that tests can ask for: what leaves itself out is a failure.
+fn nothing_is_skipped(cases: &mut [Case]) {
+    for case in cases {
+        if let Outcome::Skipped(reason) = &case.outcome {
+            let text = format!("it left itself out, which no test may in a VM: {reason}\n");
+            case.output.insert_str(0, &text);
+            case.outcome = Outcome::Failed;
+        }
+    }
+}
+
+fn notes(case: &Case, kernel: &str) -> Vec<String> {
+    let lines = case.output.lines().filter_map(|line| line.strip_prefix(NOTE));
+    lines.map(|line| format!("{kernel}: {line}")).collect()
+}
+
+/// Removes what only this run needed; logs stay.
+pub(super) fn tidy(dir: &Path) {
+    for name in ["initramfs.cpio", "stripped", "modules"] {
+        let path = dir.join(name);
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        if let Err(error) = removed
+            && path.exists()
+        {
+            eprintln!("cannot remove {}: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reader, died_after_its_result, nothing_is_skipped};
+    use crate::stage::{Case, Outcome};
+
+    fn read(text: &str) -> (Vec<Case>, bool, String) {
+        let mut reader = Reader::new("6.1");
+        text.lines().for_each(|line| reader.line(line));
+        let Reader { parser, done, codes, last, .. } = reader;
+        let mut cases = parser.finish();
+        died_after_its_result(&mut cases, &codes);
+        nothing_is_skipped(&mut cases);
+        (cases, done, last)
+    }
+
+    fn failed(cases: &[Case]) -> Vec<&str> {
+        let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
+        failed.map(|case| case.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_skip_is_a_failure_and_so_is_an_exit_code() {
+        let (cases, done, _) = read(
+            "guard-vm boot 6.1\n     Running x-1 (tests/x-1)\ntest a ... ok\ntest b ... ok\n\
+             successes:\n\n---- b stdout ----\nSKIPPED b: no fq\n\n\
+             test result: ok. 2 passed\n\nguard-vm end x-1 0\n\
+             \u{20}    Running y-2 (tests/y-2)\ntest c ... ok\ntest result: ok. 1 passed\n\
+             guard-vm end y-2 139\nguard-vm done",
+        );
+        assert_eq!(failed(&cases), ["b", "(its exit code)"]);
+        assert!(cases[1].output.contains("no fq") && done);
+    }
+
+    #[test]
+    fn a_guest_that_stops_names_the_test() {
+        let (cases, done, last) = read("     Running x-1 (tests/x-1)\ntest a ... ok\ntest b ... ");
+        assert_eq!((failed(&cases).len(), done, last.as_str()), (1, false, "test b ..."));
+        assert!(cases[1].output.contains("`b`"), "{}", cases[1].output);
+    }
+}

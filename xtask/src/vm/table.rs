@@ -1,0 +1,67 @@
+//! Kernels beside each other: per executable the tests that passed, with failures marked. What
+//! failed is named, with its output, by the report below it.
+
+use super::suite;
+use crate::stage::{Outcome, Stage};
+
+/// One row per executable, one column per kernel.
+pub(super) fn table(stages: &[&Stage]) -> String {
+    let mut suites: Vec<&str> = Vec::new();
+    for case in stages.iter().flat_map(|stage| &stage.cases) {
+        if !case.suite.is_empty() && !suites.contains(&case.suite.as_str()) {
+            suites.push(&case.suite);
+        }
+    }
+    suites.sort_unstable();
+    let mut rows = vec![row("suite", stages.iter().map(|stage| stage.name.clone()))];
+    rows.extend(suites.into_iter().map(|suite| row(suite, stages.iter().map(|s| cell(s, suite)))));
+    rows.push(row("all", stages.iter().map(|stage| counts(stage.passed(), stage.cases.len()))));
+    let seconds = stages.iter().map(|stage| format!("{:.0}", stage.seconds));
+    rows.push(row("seconds", seconds));
+    rows.extend(suite::LEFT_OUT.iter().map(|(name, why)| format!("left out: {name}: {why}")));
+    rows.join("\n")
+}
+
+fn cell(stage: &Stage, suite: &str) -> String {
+    let own = || stage.cases.iter().filter(|case| case.suite == suite);
+    let passed = own().filter(|case| case.outcome == Outcome::Passed).count();
+    counts(passed, own().count())
+}
+
+fn counts(passed: usize, all: usize) -> String {
+    match all - passed {
+        _ if all == 0 => "-".to_owned(),
+        0 => passed.to_string(),
+        failed => format!("{passed} ({failed} FAILED)"),
+    }
+}
+
+fn row(name: &str, cells: impl Iterator<Item = String>) -> String {
+    let padded: Vec<String> = cells.map(|cell| format!("{cell:>16}")).collect();
+    format!("{name:<20} {}", padded.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table;
+    use crate::stage::{Case, Outcome, Stage};
+
+    #[test]
+    fn failures_stand_out_and_what_did_not_run_is_a_dash() {
+        let case = |suite: &str, outcome| Case {
+            suite: suite.to_owned(),
+            name: "n".to_owned(),
+            outcome,
+            output: String::new(),
+        };
+        let mut old = Stage::new("vm-6.1", true);
+        old.cases = vec![case("fault", Outcome::Passed), case("fault", Outcome::Failed)];
+        let mut new = Stage::new("vm-latest", true);
+        new.cases = vec![case("observe", Outcome::Passed)];
+        let text = table(&[&old, &new]);
+        let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect();
+        let (fault, observe): (Vec<_>, Vec<_>) = (words(1), words(2));
+        assert_eq!(fault, ["fault", "1", "(1", "FAILED)", "-"], "{text}");
+        assert_eq!(observe, ["observe", "-", "1"], "{text}");
+    }
+}
