@@ -72,6 +72,12 @@ impl Files {
         }
         Ok(files)
     }
+
+    /// What QEMU itself had to say, after a separator; empty without a word.
+    pub(super) fn qemu_said(&self) -> String {
+        let said = fs::read_to_string(&self.qemu).unwrap_or_default();
+        if said.trim().is_empty() { said } else { format!("; QEMU said: {}", said.trim()) }
+    }
 }
 
 /// Boots and waits for the end; `line` gets each line of results as it comes.
@@ -105,8 +111,7 @@ pub(super) fn run(
             if status.success() {
                 return Ok(Ended::ByItself);
             }
-            let said = fs::read_to_string(&files.qemu).unwrap_or_default();
-            return Ok(Ended::Failed(format!("QEMU ended with {status}: {}", said.trim())));
+            return Ok(Ended::Failed(format!("QEMU ended with {status}{}", files.qemu_said())));
         }
         let hung = if start.elapsed() > LIMIT {
             Some(format!("it ran for more than {} minutes", LIMIT.as_secs() / 60))

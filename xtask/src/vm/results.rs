@@ -43,7 +43,8 @@ pub(super) fn of(kernel: &Kernel, initramfs: &Path, dir: &Path) -> Result<Report
         (Ended::Hung(how), _) => Some(format!("it hung: {how}; last heard: {last}")),
         (Ended::ByItself, Some(line)) => Some(format!("the kernel complained: {line}")),
         (Ended::ByItself, None) if !done => {
-            Some(format!("it ended before the suite did; last heard: {last}"))
+            // Who ends QEMU by a signal finds its name there.
+            Some(format!("it ended before the suite did; last heard: {last}{}", files.qemu_said()))
         }
         (Ended::ByItself, None) => None,
     };
