@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::others::{self, BULKHEAD, SERVICE};
-use super::{Claim, Stage, claim};
+use super::{Claim, Stage, claim, inject};
 use crate::demo::daemon::unix_ns;
 use crate::demo::measure::{ms_to_ns, seconds_until_normal};
 
@@ -18,19 +18,7 @@ const LATE_SECONDS: f64 = 1.0;
 pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
     let before = stage.calls(Stage::last(3.0));
     let touched = others::touched(stage)?;
-    let said = stage.ctl(&[
-        "fault",
-        "inject",
-        "--bulkhead",
-        BULKHEAD,
-        "--service",
-        SERVICE,
-        "--for",
-        "8s",
-        "--latency",
-        "300ms",
-    ])?;
-    stage.screen.text(&said);
+    inject(stage, &["--for", "8s", "--latency", "300ms"])?;
     let remaining = stage.active_fault()?["remaining_seconds"].as_f64().unwrap_or_default();
     let (now_ns, deadline_ns) = (unix_ns(), unix_ns() + ms_to_ns(remaining * 1e3));
     stage.screen.wait("letting it take hold", Duration::from_secs(1))?;

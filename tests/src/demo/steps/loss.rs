@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use testbed::stats;
 
 use super::others::{self, BULKHEAD, SERVICE};
-use super::{Claim, Stage, claim};
+use super::{Claim, Stage, claim, inject};
 
 const PERCENT: f64 = 20.0;
 /// Standard deviations: one run in a thousand would fail by chance.
@@ -18,21 +18,7 @@ const REPEATED_MS: f64 = 150.0;
 pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
     let before = stage.calls(Stage::last(2.0));
     let touched = others::touched(stage)?;
-    let said = stage.ctl(&[
-        "fault",
-        "inject",
-        "--bulkhead",
-        BULKHEAD,
-        "--service",
-        SERVICE,
-        "--for",
-        "20s",
-        "--loss",
-        "20%",
-        "--seed",
-        "42",
-    ])?;
-    stage.screen.text(&said);
+    inject(stage, &["--for", "20s", "--loss", "20%", "--seed", "42"])?;
     let span = stage.measure("measuring", 8.0)?;
     let counters = stage.active_fault()?["counters"].clone();
     let count = |name: &str| counters[name].as_u64().with_context(|| format!("no `{name}`"));

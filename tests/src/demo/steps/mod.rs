@@ -37,3 +37,11 @@ pub(crate) const ALL: [Step; 8] = [
     Step { name: "status", title: "status", run: status::run },
     Step { name: "metrics", title: "metrics, compared with what an agent did", run: metrics::run },
 ];
+
+/// Injects a fault into the demo's target as an operator would, and shows what guardctl says.
+fn inject(stage: &Stage, effect: &[&str]) -> Result<()> {
+    let target = ["fault", "inject", "--bulkhead", others::BULKHEAD, "--service", others::SERVICE];
+    let said = stage.ctl(&[&target[..], effect].concat())?;
+    stage.screen.text(&said);
+    Ok(())
+}

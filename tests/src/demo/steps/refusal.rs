@@ -8,7 +8,7 @@ use testbed::agent::{AgentProcess, Record};
 use testbed::stats;
 
 use super::others::{self, BULKHEAD, SERVICE};
-use super::{Claim, Stage, claim};
+use super::{Claim, Stage, claim, inject};
 use crate::demo::agents::exec;
 use crate::demo::measure::{Calls, Span};
 
@@ -18,24 +18,11 @@ const ROUNDS: usize = 4;
 const CONNECTS: usize = 500;
 const OTHERS: usize = 200;
 const ERRNO: &str = "ETIMEDOUT";
+
 /// Injects the fault and lets agents connect.
 pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
     let touched = others::touched(stage)?;
-    let said = stage.ctl(&[
-        "fault",
-        "inject",
-        "--bulkhead",
-        BULKHEAD,
-        "--service",
-        SERVICE,
-        "--for",
-        "30s",
-        "--refuse",
-        "100%",
-        "--errno",
-        ERRNO,
-    ])?;
-    stage.screen.text(&said);
+    inject(stage, &["--for", "30s", "--refuse", "100%", "--errno", ERRNO])?;
     let from_ns = crate::demo::daemon::unix_ns();
     let (mut refused, mut closed) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {

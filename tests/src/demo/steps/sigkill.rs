@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 
 use super::others::{BULKHEAD, SERVICE};
-use super::{Claim, Stage, claim};
+use super::{Claim, Stage, claim, inject};
 use crate::demo::daemon::unix_ns;
 use crate::demo::leftovers;
 use crate::demo::measure::{Calls, Span, end_ns, is_odd, seconds_until_normal};
@@ -17,19 +17,7 @@ const WATCH_SECONDS: f64 = 3.0;
 
 /// Kills, watches the agents, restarts.
 pub(super) fn run(stage: &mut Stage) -> Result<Vec<Claim>> {
-    let said = stage.ctl(&[
-        "fault",
-        "inject",
-        "--bulkhead",
-        BULKHEAD,
-        "--service",
-        SERVICE,
-        "--for",
-        "10m",
-        "--latency",
-        "300ms",
-    ])?;
-    stage.screen.text(&said);
+    inject(stage, &["--for", "10m", "--latency", "300ms"])?;
     let span = stage.measure("letting it take hold", 2.0)?;
     // By EDT a fault makes nothing on the host that could be left.
     let made = stage.active_fault()?["engine"] == "nfqueue";
