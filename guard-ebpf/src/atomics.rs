@@ -21,6 +21,15 @@ pub(crate) fn fetch_add(counter: *mut u64, n: u64) -> u64 {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::SeqCst }>(counter, n) }
 }
 
+/// Flips bits.
+#[inline(always)]
+pub(crate) fn toggle(word: *mut u64, bits: u64) {
+    // SAFETY: as in `add`.
+    unsafe {
+        core::intrinsics::atomic_xor::<u64, u64, { AtomicOrdering::Relaxed }>(word, bits);
+    }
+}
+
 /// Replaces `old` by `new`; false if somebody else was faster.
 #[inline(always)]
 pub(crate) fn replace(word: *mut u64, old: u64, new: u64) -> bool {

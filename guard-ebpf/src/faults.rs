@@ -3,11 +3,11 @@
 use aya_ebpf::helpers::generated::bpf_loop;
 use guard_common::abi::fault::{
     EFFECT_DELAY, EFFECT_DROP, EFFECT_REFUSE, ENGINE_EDT, FaultRule, FaultStats, MAX_PAIR_RULES,
-    PROBABILITY_ALWAYS, PairRules,
+    PairRules,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, MODE_MONITOR};
-use guard_common::logic::{fault, random};
+use guard_common::logic::{burst, fault};
 
 use crate::{atomics, maps};
 
@@ -69,15 +69,15 @@ pub(crate) fn decide(
         atomics::add(&raw mut stats.expired, 1);
         return Decision::Pass;
     }
-    let draw = maps::next_draw(slot);
-    if rule.probability < PROBABILITY_ALWAYS && !random::hits(rule.seed, draw, rule.probability) {
+    let draw = maps::draw(slot, rule);
+    if draw & burst::LOST == 0 {
         return Decision::Pass;
     }
     if mode == MODE_MONITOR {
         atomics::add(&raw mut stats.would_have, 1);
         return Decision::WouldAct;
     }
-    Decision::Act(draw)
+    Decision::Act(draw & !burst::LOST)
 }
 
 /// What goes through the loop over a pair's rules, for connects and packets alike.
@@ -156,7 +156,7 @@ fn act(walk: &mut Walk, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> 
         _ => {
             atomics::add(&raw mut stats.delayed, 1);
             walk.delayed = 1;
-            walk.delay_ns = walk.delay_ns.wrapping_add(fault::delay_ns(rule, draw));
+            walk.delay_ns = walk.delay_ns.wrapping_add(maps::delay_ns(rule, draw));
             GO_ON
         }
     }

@@ -12,12 +12,13 @@ use aya_ebpf::maps::{
     Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
 };
 use guard_common::abi::fault::{
-    FaultRule, FaultStats, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
+    DISTRIBUTIONS, FaultRule, FaultStats, JitterTable, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
 };
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::socket::SocketState;
 use guard_common::abi::stats::{HookStats, PairStats};
+use guard_common::logic::{burst, jitter, random};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
 const NO_PREALLOC: u32 = 1;
@@ -69,7 +70,11 @@ static FAULT_RULES: Array<FaultRule> = Array::with_max_entries(MAX_FAULT_RULES a
 static FAULT_STATS: PerCpuArray<FaultStats> =
     PerCpuArray::with_max_entries(MAX_FAULT_RULES as u32, 0);
 
-/// How many random decisions each rule has taken.
+/// How delays vary, by `DISTRIBUTION_*`.
+#[map]
+static JITTER: Array<JitterTable> = Array::with_max_entries(DISTRIBUTIONS as u32, 0);
+
+/// How many random decisions each rule has taken, and whether it is in a burst (`logic::burst`).
 #[map]
 static FAULT_DRAWS: Array<u64> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
 
@@ -184,10 +189,28 @@ pub(crate) fn fault_stats(slot: u32) -> Option<&'static mut FaultStats> {
     FAULT_STATS.get_ptr_mut(slot).map(|stats| unsafe { &mut *stats })
 }
 
-/// Number of this decision of a rule.
+/// Takes one random decision of a rule: its number, with [`burst::LOST`] if the rule hits.
 #[inline(always)]
-pub(crate) fn next_draw(slot: u32) -> u64 {
-    FAULT_DRAWS.get_ptr_mut(slot).map_or(0, |draws| crate::atomics::fetch_add(draws, 1))
+pub(crate) fn draw(slot: u32, rule: &FaultRule) -> u64 {
+    let Some(word) = FAULT_DRAWS.get_ptr_mut(slot) else { return 0 };
+    let old = crate::atomics::fetch_add(word, 1);
+    let lost = burst::lost(old, rule.seed, rule.probability, rule.burst_end);
+    // Two CPUs that end one burst at once begin the next: as likely as it is harmless.
+    crate::atomics::toggle(word, burst::toggled(old, lost, rule.burst_end));
+    (old & !burst::LOST) | lost
+}
+
+/// What a rule makes of its `draw`-th packet, in ns.
+#[inline(always)]
+pub(crate) fn delay_ns(rule: &FaultRule, draw: u64) -> u64 {
+    if rule.jitter_ns == 0 {
+        return rule.delay_ns;
+    }
+    // The upper half of a draw decides about hits; the lower half makes the jitter.
+    let draw = random::draw(rule.seed, draw) as u32;
+    JITTER
+        .get(rule.distribution)
+        .map_or(rule.delay_ns, |t| jitter::delay_ns(t, rule.delay_ns, rule.jitter_ns, draw))
 }
 
 #[inline(always)]

@@ -26,6 +26,17 @@ pub const DIRECTION_EGRESS: u32 = 1;
 /// The rule matches packets that the bulkhead receives.
 pub const DIRECTION_INGRESS: u32 = 2;
 
+/// Jitter distributions: the index of their [`JitterTable`].
+pub const DISTRIBUTION_UNIFORM: u32 = 0;
+/// Bell-shaped; the jitter is the standard deviation.
+pub const DISTRIBUTION_NORMAL: u32 = 1;
+/// Long-tailed (Pareto, shape 3); the jitter is the standard deviation.
+pub const DISTRIBUTION_PARETO: u32 = 2;
+/// How many there are.
+pub const DISTRIBUTIONS: usize = 3;
+/// Steps of a [`JitterTable`]; a power of two.
+pub const JITTER_STEPS: usize = 2048;
+
 /// [`FaultRule::probability`] of a rule that always hits.
 pub const PROBABILITY_ALWAYS: u64 = 1 << 32;
 
@@ -41,11 +52,14 @@ pub struct FaultRule {
     pub expires_at_ns: u64,
     /// Seed of the rule's random decisions.
     pub seed: u64,
-    /// Chance of a hit in 1/2^32; [`PROBABILITY_ALWAYS`] = always.
+    /// Chance of a hit in 1/2^32; [`PROBABILITY_ALWAYS`] = always. With `burst_end` above 0: the
+    /// chance that a burst of losses begins.
     pub probability: u64,
+    /// Chance in 1/2^32 that a burst ends after a lost packet; 0 = losses are independent.
+    pub burst_end: u64,
     /// Delay of a held packet, in ns (engine EDT; NFQUEUE takes it from the daemon).
     pub delay_ns: u64,
-    /// Uniform jitter of the delay: ± this many ns.
+    /// Spread of the delay, in ns: ± for a uniform one, else the standard deviation.
     pub jitter_ns: u64,
     /// `EFFECT_*`; 0 = empty slot.
     pub effect: u32,
@@ -59,6 +73,24 @@ pub struct FaultRule {
     pub service: u32,
     /// 1 = every service of the bulkhead.
     pub any_service: u32,
+    /// `DISTRIBUTION_*` of the jitter.
+    pub distribution: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// Quantiles of a distribution with mean 0, at 0/[`JITTER_STEPS`] … 1, in 1/65536 of the jitter.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JitterTable {
+    /// Never falling.
+    pub quantiles: [i32; JITTER_STEPS + 1],
+}
+
+impl Default for JitterTable {
+    fn default() -> Self {
+        Self { quantiles: [0; JITTER_STEPS + 1] }
+    }
 }
 
 /// Rules that apply to one (bulkhead, service).
@@ -92,8 +124,9 @@ pub struct FaultStats {
 }
 
 const _: () = {
-    assert!(size_of::<FaultRule>() == 80);
+    assert!(size_of::<FaultRule>() == 96);
+    assert!(size_of::<JitterTable>() == 4 * (JITTER_STEPS + 1));
     assert!(size_of::<PairRules>() == 36);
     assert!(size_of::<FaultStats>() == 56);
 };
-pod!(FaultRule, PairRules, FaultStats);
+pod!(FaultRule, JitterTable, PairRules, FaultStats);

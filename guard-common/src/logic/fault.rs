@@ -1,7 +1,6 @@
-//! Whether a fault rule acts now, and how long its delay is.
+//! Whether a fault rule acts now.
 
 use crate::abi::fault::FaultRule;
-use crate::logic::random;
 
 /// Whether a rule may act at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,23 +26,10 @@ pub const fn window(rule: &FaultRule, now_ns: u64, lease_until_ns: u64) -> Windo
     }
 }
 
-/// The delay of the `n`-th packet: uniform in `delay ± jitter`, never negative.
-#[inline(always)]
-pub const fn delay_ns(rule: &FaultRule, n: u64) -> u64 {
-    if rule.jitter_ns == 0 {
-        return rule.delay_ns;
-    }
-    let span = rule.jitter_ns.wrapping_mul(2).wrapping_add(1);
-    // The upper half of the draw decides about hits; the lower half makes the jitter.
-    let offset = (random::draw(rule.seed, n) & 0xffff_ffff).wrapping_mul(span >> 16) >> 16;
-    rule.delay_ns.wrapping_add(offset).saturating_sub(rule.jitter_ns)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::abi::fault::EFFECT_DELAY;
-    use proptest::prelude::*;
 
     fn rule() -> FaultRule {
         FaultRule {
@@ -65,28 +51,5 @@ mod tests {
         assert_eq!(window(&rule, 151, 151), Window::Over);
         assert_eq!(window(&rule, 150, 0), Window::Over, "no lease, no fault");
         assert_eq!(window(&FaultRule::default(), 150, 1000), Window::NotYet);
-    }
-
-    proptest! {
-        #[test]
-        fn delay_stays_within_jitter(
-            delay_ns in 0_u64..10_000_000_000,
-            jitter_ns in 0_u64..5_000_000_000,
-            seed: u64,
-            n: u64,
-        ) {
-            let rule = FaultRule { seed, delay_ns, jitter_ns, ..rule() };
-            let got = super::delay_ns(&rule, n);
-            prop_assert!(got >= delay_ns.saturating_sub(jitter_ns));
-            prop_assert!(got <= delay_ns + jitter_ns);
-        }
-    }
-
-    #[test]
-    fn jitter_is_centred() {
-        let rule = FaultRule { delay_ns: 300_000_000, jitter_ns: 50_000_000, seed: 7, ..rule() };
-        let sum: u64 = (0..10_000).map(|n| super::delay_ns(&rule, n)).sum();
-        let mean = sum / 10_000;
-        assert!((298_000_000..302_000_000).contains(&mean), "{mean}");
     }
 }

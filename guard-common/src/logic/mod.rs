@@ -9,8 +9,10 @@
 )]
 
 pub mod breaker;
+pub mod burst;
 pub mod exchange;
 pub mod fault;
 pub mod histogram;
+pub mod jitter;
 pub mod outcome;
 pub mod random;

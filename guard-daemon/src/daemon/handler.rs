@@ -191,7 +191,7 @@ impl Guard {
                 spec.service.as_deref().unwrap_or(OTHER)
             )));
         }
-        let Effect::Latency { delay, jitter } = &spec.effect else { return Ok(None) };
+        let Effect::Latency { delay, jitter, distribution } = &spec.effect else { return Ok(None) };
         if state.monitor() {
             // Decides and counts in the kernel; no packet is held.
             return Ok(Some(Engine::Edt));
@@ -208,7 +208,7 @@ impl Guard {
         }
         let addresses: Vec<_> = nets.iter().map(ipnet::IpNet::addr).collect();
         self.engines
-            .choose(&addresses, *delay + *jitter)
+            .choose(&addresses, distribution.longest(*delay, *jitter))
             .map(Some)
             .map_err(|refusal| FaultError::Engine(refusal.to_string()))
     }

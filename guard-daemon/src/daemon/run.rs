@@ -23,6 +23,7 @@ use crate::control::{self, AccessRule};
 use crate::fault::{Engines, FaultManager};
 use crate::journal::{self, Undo, UndoLog, UndoResult};
 use crate::kernel::{self, EventReader, Kernel, LoadOptions};
+use crate::net::delay::Distribution;
 use crate::net::resolver::{Resolver, Tracker, Update};
 use crate::observe::{EventStore, SharedIds};
 use crate::plan::{Ids, Plan};
@@ -173,6 +174,9 @@ fn start(
         pairs: MIN_PAIRS.max(pairs as u32),
         endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
     })?;
+    for distribution in Distribution::ALL {
+        kernel.set_jitter_table(distribution.id(), &distribution.table())?;
+    }
     if !kernel.knows_errors() {
         tracing::warn!(
             "the kernel's types do not tell where errors are: outcomes of failed connects are judged by packets alone"

@@ -179,7 +179,7 @@ impl FaultManager {
         engine: Option<Engine>,
         context: &mut Context<'_>,
     ) -> Result<(), FaultError> {
-        let (Some(Engine::Nfqueue), Effect::Latency { delay, jitter }, false) =
+        let (Some(Engine::Nfqueue), Effect::Latency { delay, jitter, distribution }, false) =
             (engine, &fault.spec.effect, context.monitor)
         else {
             return Ok(());
@@ -192,7 +192,12 @@ impl FaultManager {
                 ))
             })?;
         self.bpffs.mount(context.undo)?;
-        let profile = DelayProfile { delay: *delay, jitter: *jitter, seed: fault.spec.seed };
+        let profile = DelayProfile {
+            delay: *delay,
+            jitter: *jitter,
+            distribution: *distribution,
+            seed: fault.spec.seed,
+        };
         // Another program may own a number.
         let first = QUEUE_BASE + gate as u16;
         let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
@@ -333,22 +338,25 @@ fn kernel_rule(
     end_ns: u64,
     pairs: &[PairKey],
 ) -> FaultRule {
+    let (probability, burst_end) = spec.effect.chances();
     let mut rule = FaultRule {
         id,
         not_before_ns: start_ns,
         expires_at_ns: end_ns,
         seed: spec.seed,
-        probability: spec.effect.probability(),
+        probability,
+        burst_end,
         any_service: u32::from(spec.service.is_none()),
         service: pairs.first().map_or(0, |pair| pair.service),
         ..FaultRule::default()
     };
     match &spec.effect {
-        Effect::Latency { delay, jitter } => {
+        Effect::Latency { delay, jitter, distribution } => {
             rule.effect = EFFECT_DELAY;
             rule.directions = DIRECTION_EGRESS;
             rule.delay_ns = delay.as_nanos() as u64;
             rule.jitter_ns = jitter.as_nanos() as u64;
+            rule.distribution = distribution.id();
             rule.engine = if engine == Some(Engine::Nfqueue) { ENGINE_NFQUEUE } else { ENGINE_EDT };
         }
         Effect::Loss { .. } => {

@@ -7,12 +7,16 @@ use nix::errno::Errno;
 
 use super::error::FaultError;
 use crate::control::api::FaultRequest;
+use crate::net::delay::Distribution;
 use crate::plan::{OTHER, Plan};
 
 /// Longest fault, seconds: a day.
 const DURATION_MAX_SECONDS: f64 = 86_400.0;
 /// Longest delay of a packet, seconds: TCP gives up on a connect long before.
 const LATENCY_MAX_SECONDS: f64 = 60.0;
+
+/// Longest average burst of losses, packets.
+const BURST_MAX: f64 = 10_000.0;
 
 /// What a fault does.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,13 +25,17 @@ pub enum Effect {
     Latency {
         /// For this long …
         delay: Duration,
-        /// … plus or minus up to this, uniformly.
+        /// … plus or minus this …
         jitter: Duration,
+        /// … spread like this.
+        distribution: Distribution,
     },
     /// Packets are dropped, both ways.
     Loss {
         /// Share, above 0, up to 100.
         percent: f64,
+        /// How many are lost in a row on average; `None` = each by itself.
+        burst: Option<f64>,
     },
     /// Connects fail at once.
     Refuse {
@@ -96,6 +104,32 @@ fn errno(name: Option<&str>) -> Result<Errno, FaultError> {
     })
 }
 
+fn known(distribution: Option<&str>) -> Result<Distribution, FaultError> {
+    let Some(name) = distribution else { return Ok(Distribution::default()) };
+    Distribution::of_name(name).ok_or_else(|| {
+        let known = Distribution::ALL.map(Distribution::name).join(", ");
+        wrong(format!("distribution {name:?} is not one of {known}"))
+    })
+}
+
+fn loss(share: f64, burst: Option<f64>) -> Result<Effect, FaultError> {
+    let percent = percent("the loss", share)?;
+    let Some(length) = burst else { return Ok(Effect::Loss { percent, burst }) };
+    if !(1.0..=BURST_MAX).contains(&length) {
+        return Err(wrong(format!(
+            "the average burst must be between 1 and {BURST_MAX} packets, not {length}"
+        )));
+    }
+    if burst_begin(percent, length) > 1.0 {
+        return Err(wrong(format!(
+            "bursts of {length} packets with one packet between them lose {:.0}%, not {percent}%: \
+             ask for longer bursts",
+            100.0 * length / (length + 1.0)
+        )));
+    }
+    Ok(Effect::Loss { percent, burst })
+}
+
 impl FaultSpec {
     /// Checks a request against the plan. `draw_seed` is called if it names no seed.
     pub fn check(
@@ -111,7 +145,9 @@ impl FaultSpec {
             start_after_seconds,
             latency_seconds,
             jitter_seconds,
+            distribution,
             loss_percent,
+            loss_burst,
             refuse_percent,
             errno: errno_name,
             seed,
@@ -158,9 +194,9 @@ impl FaultSpec {
                         "the jitter ({jitter:?}) must not be larger than the latency ({delay:?})"
                     )));
                 }
-                Effect::Latency { delay, jitter }
+                Effect::Latency { delay, jitter, distribution: known(distribution.as_deref())? }
             }
-            (None, Some(share), None) => Effect::Loss { percent: percent("the loss", *share)? },
+            (None, Some(share), None) => loss(*share, *loss_burst)?,
             (None, None, Some(share)) => Effect::Refuse {
                 percent: percent("the share of refused connects", *share)?,
                 errno: errno(errno_name.as_deref())?,
@@ -169,6 +205,14 @@ impl FaultSpec {
         };
         if jitter_seconds.is_some() && !matches!(effect, Effect::Latency { .. }) {
             return Err(wrong("jitter goes with a latency only"));
+        }
+        if distribution.is_some() && jitter_seconds.is_none() {
+            return Err(wrong(
+                "a distribution goes with a jitter only: it says how that is spread",
+            ));
+        }
+        if loss_burst.is_some() && !matches!(effect, Effect::Loss { .. }) {
+            return Err(wrong("a burst goes with a loss only"));
         }
         if errno_name.is_some() && !matches!(effect, Effect::Refuse { .. }) {
             return Err(wrong("an errno goes with refused connects only"));
@@ -188,9 +232,17 @@ impl Effect {
     /// As in `latency 300ms +-50ms`.
     pub fn text(&self) -> String {
         match self {
-            Self::Latency { delay, jitter } if jitter.is_zero() => format!("latency {delay:?}"),
-            Self::Latency { delay, jitter } => format!("latency {delay:?} +-{jitter:?}"),
-            Self::Loss { percent } => format!("loss {percent}%"),
+            Self::Latency { delay, jitter, .. } if jitter.is_zero() => format!("latency {delay:?}"),
+            Self::Latency { delay, jitter, distribution: Distribution::Uniform } => {
+                format!("latency {delay:?} +-{jitter:?}")
+            }
+            Self::Latency { delay, jitter, distribution } => {
+                format!("latency {delay:?} +-{jitter:?} {}", distribution.name())
+            }
+            Self::Loss { percent, burst: None } => format!("loss {percent}%"),
+            Self::Loss { percent, burst: Some(burst) } => {
+                format!("loss {percent}% in bursts of {burst}")
+            }
             Self::Refuse { percent, errno } => format!("refuse {percent}% {errno:?}"),
         }
     }
@@ -204,15 +256,28 @@ impl Effect {
         }
     }
 
-    /// Chance of a hit in 1/2^32.
-    pub fn probability(&self) -> u64 {
-        match self {
-            Self::Latency { .. } => PROBABILITY_ALWAYS,
-            Self::Loss { percent } | Self::Refuse { percent, .. } => {
-                (percent / 100.0 * PROBABILITY_ALWAYS as f64).round() as u64
+    /// Chances of the kernel's rule, in 1/2^32: of a hit, or with bursts of a burst's begin; and
+    /// of a burst's end (0 = none). See `guard_common::logic::burst`.
+    pub fn chances(&self) -> (u64, u64) {
+        // Never 0, which would be a fault that does nothing.
+        let of = |share: f64| ((share * PROBABILITY_ALWAYS as f64).round() as u64).max(1);
+        match *self {
+            Self::Latency { .. } => (PROBABILITY_ALWAYS, 0),
+            Self::Loss { percent, burst: None } | Self::Refuse { percent, .. } => {
+                (of(percent / 100.0), 0)
+            }
+            Self::Loss { percent, burst: Some(burst) } => {
+                (of(burst_begin(percent, burst)), of(1.0 / burst))
             }
         }
     }
+}
+
+/// Chance that a burst begins after a packet that was not lost, so that in the long run the share
+/// is lost: the bad state lasts `burst` packets, the good one has to last the rest.
+fn burst_begin(percent: f64, burst: f64) -> f64 {
+    let share = percent / 100.0;
+    share / (burst * (1.0 - share))
 }
 
 #[cfg(test)]

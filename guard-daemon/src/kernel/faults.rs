@@ -1,7 +1,10 @@
 //! Writes fault rules. A rule is complete before any pair points at it, and no pair points at it
 //! any more before its slot is cleared.
 
-use guard_common::abi::fault::{FaultRule, FaultStats, PairRules};
+use std::io;
+
+use aya::maps::MapError;
+use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
 use guard_common::abi::ids::PairKey;
 
 use super::error::KernelError;
@@ -31,6 +34,11 @@ impl Kernel {
         self.fault_rules.set(slot, rule, 0).map_err(KernelError::map("FAULT_RULES", "writing"))
     }
 
+    /// Sets how delays of a distribution (`DISTRIBUTION_*`) vary.
+    pub fn set_jitter_table(&mut self, id: u32, table: &JitterTable) -> Result<(), KernelError> {
+        self.jitter.set(id, table, 0).map_err(KernelError::map("JITTER", "writing"))
+    }
+
     /// Empties a rule slot. Its counters stay readable until it is filled again.
     pub fn clear_fault_rule(&mut self, slot: u32) -> Result<(), KernelError> {
         self.fault_rules
@@ -42,7 +50,11 @@ impl Kernel {
     pub fn set_pair_rules(&mut self, pair: PairKey, slots: &[u32]) -> Result<(), KernelError> {
         if slots.is_empty() {
             return match self.pair_rules.remove(&pair) {
-                Ok(()) | Err(aya::maps::MapError::KeyNotFound) => Ok(()),
+                Ok(()) => Ok(()),
+                // Never written: an injection that failed before.
+                Err(MapError::SyscallError(e)) if e.io_error.kind() == io::ErrorKind::NotFound => {
+                    Ok(())
+                }
                 Err(e) => Err(KernelError::map("PAIR_RULES", "removing")(e)),
             };
         }

@@ -7,7 +7,7 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
-use guard_common::abi::fault::{FaultRule, FaultStats, PairRules};
+use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::stats::{HookStats, PairStats};
@@ -58,6 +58,7 @@ pub struct Kernel {
     pub(super) hook_stats: PerCpuArray<MapData, HookStats>,
     pub(super) fault_rules: Array<MapData, FaultRule>,
     pub(super) fault_stats: PerCpuArray<MapData, FaultStats>,
+    pub(super) jitter: Array<MapData, JitterTable>,
     pub(super) fault_draws: Array<MapData, u64>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
     pub(super) gates: Array<MapData, u32>,
@@ -104,6 +105,7 @@ impl Kernel {
             hook_stats: take!(ebpf, "HOOK_STATS"),
             fault_rules: take!(ebpf, "FAULT_RULES"),
             fault_stats: take!(ebpf, "FAULT_STATS"),
+            jitter: take!(ebpf, "JITTER"),
             fault_draws: take!(ebpf, "FAULT_DRAWS"),
             pair_rules: take!(ebpf, "PAIR_RULES"),
             gates: take!(ebpf, "GATES"),

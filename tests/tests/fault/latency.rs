@@ -105,9 +105,19 @@ fn jitter_stays_within_its_bounds() {
     let took = total_ms(&good_calls(&mut kept, 15));
     let at = |q| stats::quantile(&took, q).unwrap();
     assert!(at(0.0) >= 49.0, "never below 200 - 150 ms: {took:?}");
-    // Uniform: the middle of 15 lies between the outer thirds, and the ends are far apart.
+    // Even: the middle of 15 lies between the outer thirds, and the ends are far apart.
     assert!((100.0..350.0).contains(&at(0.5)), "{took:?}");
     assert!(at(0.9) - at(0.1) > 50.0, "{took:?}");
+    clear(&guardd, &fault);
+
+    let words = "--service api --for 120s --latency 200ms --jitter 40ms --distribution pareto";
+    let fault = inject(&guardd, RESEARCH, words);
+    assert_eq!(fault["effect"], "latency 200ms +-40ms pareto", "{fault}");
+    let took = total_ms(&good_calls(&mut kept, 15));
+    let at = |q| stats::quantile(&took, q).unwrap();
+    // It begins at 200 - 0.58 x 40 ms, half of it is below 200 - 0.28 x 40 ms.
+    assert!(at(0.0) >= 176.0 && at(0.0) < 230.0, "{took:?}");
+    assert!(at(0.5) < 260.0, "{took:?}");
     clear(&guardd, &fault);
     bystander.end(&guardd, "api");
 }

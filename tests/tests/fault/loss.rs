@@ -24,15 +24,14 @@ const Z: f64 = 3.29;
 type Arrived = Vec<u32>;
 
 /// One run over a socket of its own, with nothing else going on.
-fn run(guardd: &Guardd, seed: u32) -> (Arrived, Arrived) {
+fn run(guardd: &Guardd, effect: &str) -> (Arrived, Arrived) {
     let server = UdpSocket::bind("127.0.0.1:0").unwrap();
     server.set_read_timeout(Some(Duration::from_millis(QUIET_MS.into()))).unwrap();
     let mut probe = Probe::start(guardd, RESEARCH);
     let probe_at = probe.udp("flow", "127.0.0.1:0");
     let server_at = server.local_addr().unwrap();
     let before = pair(guardd, RESEARCH, "other");
-    let words = format!("--service other --for 120s --loss 20% --seed {seed}");
-    let fault = inject(guardd, RESEARCH, &words);
+    let fault = inject(guardd, RESEARCH, &format!("--service other --for 120s {effect}"));
     let lost = |arrived: &[u32], sent: u32| u64::from(sent) - arrived.len() as u64;
 
     let mut there = Vec::new();
@@ -86,7 +85,7 @@ fn share_count_and_sequence_of_datagrams() {
     let guardd = start(&[("api", &quiet.addresses)]);
     let mut bystander = Bystander::new(&guardd, quiet.addresses[0]);
     bystander.calls();
-    let (there, back) = run(&guardd, 42);
+    let (there, back) = run(&guardd, "--loss 20% --seed 42");
     for (way, arrived) in [("there", &there), ("back", &back)] {
         let lost = u64::from(DATAGRAMS) - arrived.len() as u64;
         let (low, high) = stats::wilson(lost, DATAGRAMS.into(), Z);
@@ -94,11 +93,38 @@ fn share_count_and_sequence_of_datagrams() {
         assert!(arrived.is_sorted(), "{way}: loss does not reorder");
     }
     bystander.calls();
-    let again = run(&guardd, 42);
+    let again = run(&guardd, "--loss 20% --seed 42");
     assert_eq!(again, (there.clone(), back.clone()), "the same seed loses the same ones");
-    let (other_there, other_back) = run(&guardd, 43);
+    let (other_there, other_back) = run(&guardd, "--loss 20% --seed 43");
     assert_ne!(other_there, there);
     assert_ne!(other_back, back);
+    bystander.end(&guardd, "api");
+}
+
+#[test]
+fn datagrams_in_bursts() {
+    if !requires::cgroups("datagrams_in_bursts") {
+        return;
+    }
+    let quiet = Metered::start(&["127.0.0.1:0"]);
+    let guardd = start(&[("api", &quiet.addresses)]);
+    let bystander = Bystander::new(&guardd, quiet.addresses[0]);
+    let effect = "--loss 20% --burst 5 --seed 42";
+    let (there, back) = run(&guardd, effect);
+    for (way, arrived) in [("there", &there), ("back", &back)] {
+        let ends = arrived.iter().copied().chain([DATAGRAMS]);
+        let starts = [0].into_iter().chain(arrived.iter().map(|number| number + 1));
+        let gaps: Vec<u32> = starts.zip(ends).map(|(from, to)| to - from).collect();
+        let bursts: Vec<f64> =
+            gaps.iter().filter(|gap| **gap > 0).map(|gap| f64::from(*gap)).collect();
+        let lost: f64 = bursts.iter().sum();
+        let (share, mean) = (lost / f64::from(DATAGRAMS), lost / bursts.len() as f64);
+        // Neighbours are alike (0.75), which spreads the share 2.65 times as much; a burst's length
+        // has a standard deviation of sqrt(5 x 4), and there are about 80.
+        assert!((share - 0.2).abs() < Z * 2.65 * 0.009, "{way}: {share} lost");
+        assert!((mean - 5.0).abs() < Z * 0.5, "{way}: bursts of {mean}: {bursts:?}");
+    }
+    assert_eq!(run(&guardd, effect), (there, back), "the same seed loses the same ones");
     bystander.end(&guardd, "api");
 }
 

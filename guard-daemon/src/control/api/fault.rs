@@ -20,12 +20,19 @@ pub struct FaultRequest {
     /// Added to each packet that the bulkhead sends to the service.
     #[serde(default)]
     pub latency_seconds: Option<f64>,
-    /// Uniform ± around the latency.
+    /// Spread around the latency.
     #[serde(default)]
     pub jitter_seconds: Option<f64>,
+    /// How it is spread: `uniform` (the jitter is the bound; default), `normal` or `pareto` (it is
+    /// the standard deviation).
+    #[serde(default)]
+    pub distribution: Option<String>,
     /// Share of packets dropped, both ways.
     #[serde(default)]
     pub loss_percent: Option<f64>,
+    /// How many packets are lost in a row on average; each by itself if absent.
+    #[serde(default)]
+    pub loss_burst: Option<f64>,
     /// Share of connects refused.
     #[serde(default)]
     pub refuse_percent: Option<f64>,
@@ -49,7 +56,7 @@ pub struct FaultRecord {
     pub bulkhead: String,
     /// Service; `*` = every service.
     pub service: String,
-    /// `latency 300ms +-50ms`, `loss 20%`, `refuse 100% ECONNREFUSED`.
+    /// `latency 300ms +-50ms normal`, `loss 2% in bursts of 4`, `refuse 100% ECONNREFUSED`.
     pub effect: String,
     /// `kernel`, `edt` or `nfqueue`.
     pub engine: String,

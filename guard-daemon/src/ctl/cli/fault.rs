@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use super::examples;
 use crate::control::api::FaultRequest;
 use crate::ctl::quantity::{duration, errno, percent};
+use crate::net::delay::Distribution;
 
 /// The commands below `fault`.
 #[derive(Debug, Subcommand)]
@@ -47,12 +48,19 @@ pub struct InjectArgs {
     /// Delay each packet that the bulkhead sends to the service
     #[arg(long, value_name = "TIME", value_parser = duration, help_heading = "Effect (exactly one)")]
     pub latency: Option<Duration>,
-    /// Vary the latency by up to so much, both ways
+    /// Vary the latency by so much, both ways
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "latency", conflicts_with_all = ["loss", "refuse"], help_heading = "Effect (exactly one)")]
     pub jitter: Option<Duration>,
+    /// How the jitter is spread: evenly, or as the standard deviation of a normal or long-tailed
+    /// (pareto) distribution [default: uniform]
+    #[arg(long, value_name = "NAME", value_parser = Distribution::ALL.map(Distribution::name), requires = "jitter", help_heading = "Effect (exactly one)")]
+    pub distribution: Option<String>,
     /// Drop this share of packets, both ways
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Effect (exactly one)")]
     pub loss: Option<f64>,
+    /// Drop them in bursts of so many packets on average
+    #[arg(long, value_name = "PACKETS", requires = "loss", conflicts_with_all = ["latency", "refuse"], help_heading = "Effect (exactly one)")]
+    pub burst: Option<f64>,
     /// Refuse this share of connects
     #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Effect (exactly one)")]
     pub refuse: Option<f64>,
@@ -82,7 +90,9 @@ impl InjectArgs {
             start_after_seconds: self.after.unwrap_or_default().as_secs_f64(),
             latency_seconds: seconds(self.latency),
             jitter_seconds: seconds(self.jitter),
+            distribution: self.distribution.clone(),
             loss_percent: self.loss,
+            loss_burst: self.burst,
             refuse_percent: self.refuse,
             errno: self.errno.clone(),
             seed: self.seed,

@@ -78,6 +78,12 @@ fn a_fault_needs_a_target_a_time_and_exactly_one_effect() {
     assert!(jitter.contains("cannot be used with '--jitter <TIME>'"), "{jitter}");
     let errno = error(&format!("{base} --loss 2% --errno EPIPE"));
     assert!(errno.contains("cannot be used with '--errno <NAME>'"), "{errno}");
+    let spread = error(&format!("{base} --latency 1s --distribution normal"));
+    assert!(spread.contains("--jitter"), "{spread}");
+    let gauss = error(&format!("{base} --latency 1s --jitter 1s --distribution gauss"));
+    assert!(gauss.contains("uniform, normal, pareto"), "{gauss}");
+    let burst = error(&format!("{base} --refuse 2% --burst 4"));
+    assert!(burst.contains("cannot be used with"), "{burst}");
     let alone = error(&format!("{base} --jitter 1s"));
     assert!(alone.contains("--latency"), "{alone}");
     let no_time = error("guardctl fault inject --bulkhead b --service s --loss 2%");
@@ -91,14 +97,15 @@ fn a_fault_needs_a_target_a_time_and_exactly_one_effect() {
 #[test]
 fn a_request_says_what_the_arguments_say() {
     let line = "guardctl fault inject --bulkhead b --service s --for 1m30s --after 5s \
-                --latency 300ms --jitter 50ms --seed 7";
+                --latency 300ms --jitter 50ms --distribution normal --seed 7";
     let Command::Fault(FaultCommand::Inject(arguments)) = parse(line).unwrap().command else {
         panic!("not inject")
     };
     let request = serde_json::to_value(arguments.request()).unwrap();
     let expected = serde_json::json!({
         "bulkhead": "b", "service": "s", "duration_seconds": 90.0, "start_after_seconds": 5.0,
-        "latency_seconds": 0.3, "jitter_seconds": 0.05, "loss_percent": null,
+        "latency_seconds": 0.3, "jitter_seconds": 0.05, "distribution": "normal",
+        "loss_percent": null, "loss_burst": null,
         "refuse_percent": null, "errno": null, "seed": 7, "unsafe_all": false,
     });
     assert_eq!(request, expected);

@@ -50,7 +50,14 @@ fn good_requests() {
     assert_eq!((spec.seed, spec.duration), (7, Duration::from_secs(30)));
     let loss = FaultRequest { loss_percent: Some(20.0), seed: Some(9), ..request() };
     let spec = check(&loss).unwrap();
-    assert_eq!((spec.seed, spec.effect.probability()), (9, PROBABILITY_ALWAYS / 5));
+    assert_eq!((spec.seed, spec.effect.chances()), (9, (PROBABILITY_ALWAYS / 5, 0)));
+    let bell = FaultRequest { distribution: Some("normal".into()), ..latency };
+    assert_eq!(check(&bell).unwrap().effect.text(), "latency 300ms +-50ms normal");
+    let burst = FaultRequest { loss_burst: Some(4.0), loss_percent: Some(5.0), ..loss };
+    let spec = check(&burst).unwrap();
+    assert_eq!(spec.effect.text(), "loss 5% in bursts of 4");
+    // A burst ends with 1/4, so it begins with 0.05 / (4 x 0.95).
+    assert_eq!(spec.effect.chances(), (56_512_728, PROBABILITY_ALWAYS / 4));
     let refuse = FaultRequest {
         refuse_percent: Some(100.0),
         errno: Some("EHOSTUNREACH".into()),
@@ -61,7 +68,7 @@ fn good_requests() {
 
 #[test]
 fn bad_requests_say_what_is_wrong() {
-    let cases: [(FaultRequest, &str); 12] = [
+    let cases: [(FaultRequest, &str); 17] = [
         (FaultRequest { bulkhead: "nobody".into(), ..request() }, "there are: research"),
         (FaultRequest { service: Some("gitlab".into()), ..request() }, "there are: github, other"),
         (FaultRequest { service: None, loss_percent: Some(1.0), ..request() }, "--unsafe-all"),
@@ -78,6 +85,35 @@ fn bad_requests_say_what_is_wrong() {
         (
             FaultRequest { latency_seconds: Some(0.1), jitter_seconds: Some(0.2), ..request() },
             "must not be larger",
+        ),
+        (
+            FaultRequest {
+                latency_seconds: Some(0.1),
+                jitter_seconds: Some(0.1),
+                distribution: Some("gauss".into()),
+                ..request()
+            },
+            "is not one of uniform, normal, pareto",
+        ),
+        (
+            FaultRequest {
+                latency_seconds: Some(0.1),
+                distribution: Some("normal".into()),
+                ..request()
+            },
+            "with a jitter only",
+        ),
+        (
+            FaultRequest { refuse_percent: Some(1.0), loss_burst: Some(2.0), ..request() },
+            "with a loss only",
+        ),
+        (
+            FaultRequest { loss_percent: Some(1.0), loss_burst: Some(0.5), ..request() },
+            "between 1 and 10000 packets",
+        ),
+        (
+            FaultRequest { loss_percent: Some(90.0), loss_burst: Some(4.0), ..request() },
+            "lose 80%, not 90%",
         ),
         (
             FaultRequest { refuse_percent: Some(1.0), errno: Some("EBOGUS".into()), ..request() },
@@ -97,13 +133,19 @@ proptest! {
         latency_seconds: Option<f64>,
         jitter_seconds: Option<f64>,
         loss_percent: Option<f64>,
+        loss_burst: Option<f64>,
         refuse_percent: Option<f64>,
     ) {
         let request = FaultRequest {
-            duration_seconds, latency_seconds, jitter_seconds, loss_percent, refuse_percent, ..request()
+            duration_seconds, latency_seconds, jitter_seconds, loss_percent, loss_burst,
+            refuse_percent, ..request()
         };
         if let Ok(spec) = check(&request) {
-            prop_assert!(spec.effect.probability() <= PROBABILITY_ALWAYS);
+            let (probability, burst_end) = spec.effect.chances();
+            prop_assert!((1..=PROBABILITY_ALWAYS).contains(&probability), "{:?}", spec.effect);
+            prop_assert!(burst_end <= PROBABILITY_ALWAYS);
+            let bursts = matches!(spec.effect, Effect::Loss { burst: Some(_), .. });
+            prop_assert_eq!(burst_end != 0, bursts);
             prop_assert!(spec.duration <= Duration::from_hours(24));
         }
     }

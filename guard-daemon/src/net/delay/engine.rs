@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,9 +20,11 @@ use super::{DelayProfile, Shared};
 const MAX_SPIN: Duration = Duration::from_micros(50);
 /// A wake-up from a sleep is asked for this much early, on top of how late wake-ups are.
 const WAKE_MARGIN: Duration = Duration::from_micros(20);
-/// Later wake-ups than this are somebody else's doing (another process had the processor) and
-/// count as no more.
-const MAX_LATENESS: Duration = Duration::from_micros(150);
+/// Later wake-ups than this are somebody else's doing (another process had the processor).
+const MAX_LATENESS: Duration = Duration::from_millis(1);
+/// By which part, and by how much at the least, the measure of lateness moves at each wake-up.
+const LATENESS_PART: u32 = 16;
+const LATENESS_STEP: Duration = Duration::from_micros(1);
 /// Sleeps shorter than this tell nothing: the processor does not go idle in them.
 const MIN_TELLING_SLEEP: Duration = Duration::from_micros(500);
 /// The kernel lets poll(2) be late by 0.1 % of its timeout, whatever the timer slack. Longer
@@ -33,6 +36,12 @@ pub(super) const PRIORITY: i32 = -20;
 /// Datagrams taken in a row before due packets get their turn.
 const RECEIVE_BURST: usize = 256;
 
+/// Packets let go at once, and the pause before the next that are due: what is let go faster than
+/// the host takes it in is dropped by the next queue on its way. The shortest is that of loopback,
+/// 1000 packets (`net.core.netdev_max_backlog`).
+const RELEASE_BATCH: usize = 256;
+const RELEASE_PAUSE: Duration = Duration::from_micros(100);
+
 /// The engine's state.
 pub(super) struct Engine {
     queue: Queue,
@@ -40,8 +49,9 @@ pub(super) struct Engine {
     shared: Arc<Shared>,
     packets: Vec<Packet>,
     last_id: Option<u32>,
-    /// How late a sleep ends (timer, leaving idle, scheduling), smoothed: 10 µs on bare metal,
-    /// 100 µs in a virtual machine. Both ends of a delay are corrected by it.
+    /// How late a sleep ends (timer, leaving idle, scheduling), as a running median, which a
+    /// single very late one does not move: 10 µs on bare metal, 100 µs in a virtual machine, 500 µs
+    /// in an emulated one. Both ends of a delay are corrected by it.
     lateness: Duration,
     /// When the kernel last had nothing for us.
     last_empty: Instant,
@@ -77,9 +87,11 @@ impl Engine {
             tracing::warn!(%errno, "cannot raise the priority: delays may grow on a busy host");
         }
         let outcome = self.serve();
-        self.forget_held();
+        let passed = self.pass_everything();
+        // Even if that failed.
+        self.shared.held.store(0, Relaxed);
         let unbound = self.queue.release_all_and_unbind();
-        outcome.and(unbound)
+        outcome.and(passed).and(unbound)
     }
 
     fn serve(&mut self) -> io::Result<()> {
@@ -106,11 +118,8 @@ impl Engine {
                 self.wait(None)?;
                 continue;
             }
-            if let Some((count, id)) = self.schedule.take_due(now) {
-                // Counted first, so that nobody sees a packet that is not in the numbers yet.
-                self.shared.released.fetch_add(count, Relaxed);
-                self.shared.held.store(self.schedule.len(), Relaxed);
-                self.queue.accept_up_to(id)?;
+            if let Some(due) = self.schedule.take_due(now, RELEASE_BATCH) {
+                self.release(due)?;
                 continue;
             }
             let next = [self.schedule.next(), pass_from].into_iter().flatten().min();
@@ -173,14 +182,22 @@ impl Engine {
     }
 
     fn pass_everything(&mut self) -> io::Result<()> {
-        self.forget_held();
+        while let Some(first) = self.schedule.take(RELEASE_BATCH) {
+            self.release(first)?;
+        }
+        // What came meanwhile.
         self.queue.accept_all()
     }
 
-    fn forget_held(&mut self) {
-        let count = self.schedule.take_all();
+    fn release(&mut self, (count, last): (u64, u32)) -> io::Result<()> {
+        // Counted first, so that nobody sees a packet that is not in the numbers yet.
         self.shared.released.fetch_add(count, Relaxed);
-        self.shared.held.store(0, Relaxed);
+        self.shared.held.store(self.schedule.len(), Relaxed);
+        self.queue.accept_up_to(last)?;
+        if count as usize == RELEASE_BATCH {
+            thread::sleep(RELEASE_PAUSE);
+        }
+        Ok(())
     }
 
     /// Sleeps until a packet or an order comes, or until shortly before `until`.
@@ -214,8 +231,13 @@ impl Engine {
             && let Some(timeout) = timeout
             && (MIN_TELLING_SLEEP..=LONG_SLEEP).contains(&timeout)
         {
-            let late = now.elapsed().saturating_sub(timeout).min(MAX_LATENESS);
-            self.lateness = (self.lateness * 7 + late) / 8;
+            let late = now.elapsed().saturating_sub(timeout);
+            let step = (self.lateness / LATENESS_PART).max(LATENESS_STEP);
+            self.lateness = if late > self.lateness {
+                (self.lateness + step).min(MAX_LATENESS)
+            } else {
+                self.lateness.saturating_sub(step)
+            };
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde::{Deserialize, Serialize};
 
+mod distribution;
 mod engine;
 pub mod process;
 mod queue;
@@ -34,14 +35,18 @@ mod schedule;
 #[cfg(test)]
 mod tests;
 
+pub use distribution::Distribution;
+
 /// How long packets are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DelayProfile {
     /// Mean delay.
     pub delay: Duration,
-    /// Uniform ± around it; a delay below zero counts as zero. Because order is kept, packets
+    /// Spread around it; a delay below zero counts as zero. Because order is kept, packets
     /// that follow one another faster than the jitter are delayed more than the mean.
     pub jitter: Duration,
+    /// What the spread looks like.
+    pub distribution: Distribution,
     /// Seed of the jitter: the same seed and packets give the same delays.
     pub seed: u64,
 }

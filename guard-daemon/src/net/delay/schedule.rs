@@ -3,21 +3,26 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use guard_common::abi::fault::JitterTable;
+use guard_common::logic::{jitter, random};
+
 use super::DelayProfile;
 use super::queue::Packet;
 
 /// Packets that are held, in the order in which they came and will go.
 pub(super) struct Schedule {
     profile: DelayProfile,
-    random: SplitMix64,
+    /// `None` = no jitter.
+    jitter: Option<Box<JitterTable>>,
+    draws: u64,
     held: VecDeque<(Instant, u32)>,
     last_release: Option<Instant>,
 }
 
 impl Schedule {
     pub(super) fn new(profile: DelayProfile) -> Self {
-        let random = SplitMix64(profile.seed);
-        Self { profile, random, held: VecDeque::new(), last_release: None }
+        let jitter = (!profile.jitter.is_zero()).then(|| Box::new(profile.distribution.table()));
+        Self { profile, jitter, draws: 0, held: VecDeque::new(), last_release: None }
     }
 
     /// Takes a packet in. It never overtakes the one before it, whatever the jitter says.
@@ -33,19 +38,21 @@ impl Schedule {
         self.held.front().map(|(release, _)| *release)
     }
 
-    /// Removes what is due; returns how many, and the last id.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<(u64, u32)> {
+    /// Removes what is due, `most` at once; returns how many, and the last id.
+    pub(super) fn take_due(&mut self, now: Instant, most: usize) -> Option<(u64, u32)> {
         let due = self.held.partition_point(|(release, _)| *release <= now);
-        let last = self.held.drain(..due).next_back()?;
-        Some((due as u64, last.1))
+        self.take(due.min(most))
     }
 
-    /// Removes everything; returns how many there were.
-    pub(super) fn take_all(&mut self) -> u64 {
-        let count = self.held.len() as u64;
-        self.held.clear();
-        self.last_release = None;
-        count
+    /// Removes the first `most`, due or not; returns how many, and the last id.
+    pub(super) fn take(&mut self, most: usize) -> Option<(u64, u32)> {
+        let count = self.held.len().min(most);
+        let last = self.held.drain(..count).next_back()?;
+        if self.held.is_empty() {
+            // Later ones may go before the time of one that has gone early.
+            self.last_release = None;
+        }
+        Some((count as u64, last.1))
     }
 
     /// How many are held.
@@ -53,29 +60,13 @@ impl Schedule {
         self.held.len()
     }
 
-    /// `delay ± jitter`, uniform, never below zero.
+    /// As the kernel draws it for departure times.
     fn draw(&mut self) -> Duration {
-        let jitter_ns = self.profile.jitter.as_nanos() as u64;
-        if jitter_ns == 0 {
-            return self.profile.delay;
-        }
-        let span_ns = jitter_ns.saturating_mul(2).saturating_add(1);
-        // Multiply-shift: uniform without a division, the bias is below 2^-64 × span.
-        let offset_ns = ((u128::from(self.random.next()) * u128::from(span_ns)) >> 64) as u64;
-        (self.profile.delay + Duration::from_nanos(offset_ns)).saturating_sub(self.profile.jitter)
-    }
-}
-
-/// SplitMix64: the same seed gives the same delays on every version of guard.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let Some(table) = &self.jitter else { return self.profile.delay };
+        let draw = random::draw(self.profile.seed, self.draws) as u32;
+        self.draws += 1;
+        let (delay, jitter) = (self.profile.delay.as_nanos(), self.profile.jitter.as_nanos());
+        Duration::from_nanos(jitter::delay_ns(table, delay as u64, jitter as u64, draw))
     }
 }
 
@@ -84,11 +75,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::net::delay::Distribution;
 
     fn profile(delay_us: u64, jitter_us: u64, seed: u64) -> DelayProfile {
         DelayProfile {
             delay: Duration::from_micros(delay_us),
             jitter: Duration::from_micros(jitter_us),
+            distribution: Distribution::Uniform,
             seed,
         }
     }
@@ -110,7 +103,7 @@ mod tests {
             let releases: Vec<_> = schedule.held.iter().copied().collect();
             prop_assert!(releases.windows(2).all(|w| w[0].0 <= w[1].0 && w[0].1 < w[1].1));
             prop_assert!(releases.last().expect("one").0 <= newest_allowed);
-            let (count, last) = schedule.take_due(newest_allowed).expect("all are due");
+            let (count, last) = schedule.take_due(newest_allowed, usize::MAX).expect("all are due");
             prop_assert_eq!(count as usize, gaps_us.len());
             prop_assert_eq!(last as usize, gaps_us.len() - 1);
             prop_assert_eq!(schedule.len(), 0);
@@ -141,7 +134,19 @@ mod tests {
         let mut schedule = Schedule::new(profile(1_000, 0, 0));
         let arrived = Instant::now();
         schedule.hold(Packet { id: 5, arrived });
-        assert_eq!(schedule.take_due(arrived + Duration::from_micros(999)), None);
-        assert_eq!(schedule.take_due(arrived + Duration::from_millis(1)), Some((1, 5)));
+        assert_eq!(schedule.take_due(arrived + Duration::from_micros(999), 9), None);
+        assert_eq!(schedule.take_due(arrived + Duration::from_millis(1), 9), Some((1, 5)));
+    }
+
+    #[test]
+    fn no_more_than_a_batch_goes_at_once() {
+        let mut schedule = Schedule::new(profile(1_000, 0, 0));
+        let arrived = Instant::now();
+        (0..5).for_each(|id| schedule.hold(Packet { id, arrived }));
+        let later = arrived + Duration::from_secs(1);
+        assert_eq!(schedule.take_due(later, 2), Some((2, 1)));
+        assert_eq!(schedule.take(2), Some((2, 3)), "due or not");
+        assert_eq!(schedule.take_due(later, 2), Some((1, 4)));
+        assert_eq!(schedule.take(2), None);
     }
 }

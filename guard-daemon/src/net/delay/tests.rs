@@ -73,7 +73,7 @@ impl Pair {
 }
 
 pub(super) fn profile(delay: Duration, jitter: Duration) -> DelayProfile {
-    DelayProfile { delay, jitter, seed: 1 }
+    DelayProfile { delay, jitter, distribution: Distribution::Uniform, seed: 1 }
 }
 
 pub(super) fn queues_of_this_namespace() -> String {

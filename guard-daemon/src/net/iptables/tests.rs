@@ -7,8 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::command::words;
 use super::*;
-use crate::net::delay::{DelayProfile, DelayQueue};
+use crate::net::delay::{DelayProfile, DelayQueue, Distribution};
 use crate::net::testing::{in_own_netns, is_root, run};
+
+fn profile(delay: Duration) -> DelayProfile {
+    DelayProfile { delay, jitter: Duration::ZERO, distribution: Distribution::Uniform, seed: 0 }
+}
 
 /// A cgroup below the cgroup2 mount, removed at the end.
 struct Cgroup {
@@ -95,7 +99,7 @@ fn root_only_the_cgroup_is_delayed_and_nothing_stays() {
         transit(&mut outside, &server);
 
         let delay = Duration::from_millis(150);
-        let profile = DelayProfile { delay, jitter: Duration::ZERO, seed: 0 };
+        let profile = profile(delay);
         let queue = DelayQueue::start(3, profile).unwrap();
         let installed = install(&cgroup.rule(3), &mut log).unwrap();
         assert_eq!(installed.warning, None);
@@ -191,8 +195,7 @@ fn root_what_a_running_guardd_made_is_left_and_what_a_dead_one_left_is_taken_ove
         let (_dir, mut log) = log();
         let cgroup = Cgroup::new("alive");
         std::mem::forget(install(&cgroup.rule(7), &mut log).unwrap());
-        let profile =
-            DelayProfile { delay: Duration::from_millis(1), jitter: Duration::ZERO, seed: 0 };
+        let profile = profile(Duration::from_millis(1));
         let queue = DelayQueue::start(7, profile).unwrap();
         let own = cgroup.rule(7).chain();
         assert_eq!(remove_leftovers().unwrap(), [""; 0], "its queue has a listener");

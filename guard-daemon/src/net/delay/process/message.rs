@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::DelayStats;
+use super::super::{DelayStats, Distribution};
 
 /// Longest message, bytes. The longest there is tells of 16 failed queues.
 const MAX_BYTES: usize = 16 * 1024;
@@ -28,6 +28,7 @@ pub(super) enum Order {
         queue: u16,
         delay_ns: u64,
         jitter_ns: u64,
+        distribution: Distribution,
         seed: u64,
         /// Deadline of the fault.
         end_ns: u64,
@@ -177,7 +178,10 @@ mod tests {
         ) {
             let (a, b) = pair();
             for order in [
-                Order::Start { queue, delay_ns, jitter_ns, seed, end_ns, until_ns },
+                Order::Start {
+                    queue, delay_ns, jitter_ns, distribution: Distribution::Pareto, seed, end_ns,
+                    until_ns,
+                },
                 Order::Stop { queue },
                 Order::Renew { serial: seed, until_ns },
             ] {

@@ -86,6 +86,7 @@ impl DelayProcess {
                 queue,
                 delay_ns: profile.delay.as_nanos() as u64,
                 jitter_ns: profile.jitter.as_nanos() as u64,
+                distribution: profile.distribution,
                 seed: profile.seed,
                 end_ns,
                 until_ns,
