@@ -19,7 +19,7 @@ pub(crate) struct Stage {
 }
 
 /// One check or test.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Case {
     /// The executable that it belongs to; empty for a check.
     pub(crate) suite: String,
@@ -29,6 +29,8 @@ pub(crate) struct Case {
     pub(crate) outcome: Outcome,
     /// What it printed.
     pub(crate) output: String,
+    /// How long it took; of tests that run beside others, the time since the last result.
+    pub(crate) seconds: f64,
 }
 
 /// How a case ended.
@@ -43,6 +45,12 @@ pub(crate) enum Outcome {
 }
 
 impl Case {
+    /// A failure, with all that there is to say.
+    pub(crate) fn failure(suite: &str, name: &str, output: String) -> Self {
+        let (suite, name) = (suite.to_owned(), name.to_owned());
+        Self { suite, name, outcome: Outcome::Failed, output, seconds: 0.0 }
+    }
+
     /// Suite and name.
     pub(crate) fn full_name(&self) -> String {
         if self.suite.is_empty() {
@@ -67,8 +75,7 @@ impl Stage {
 
     /// Adds a case without suite and output.
     pub(crate) fn add(&mut self, name: &str, outcome: Outcome) {
-        let name = name.to_owned();
-        self.cases.push(Case { suite: String::new(), name, outcome, output: String::new() });
+        self.cases.push(Case { outcome, ..Case::failure("", name, String::new()) });
     }
 
     /// How many passed.

@@ -13,6 +13,7 @@ mod delay;
 mod idle;
 mod kill;
 mod many;
+mod netem;
 mod packet;
 mod paired;
 mod pingpong;
@@ -46,7 +47,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 9] = [
+const ALL: [(&str, Benchmark, &str); 10] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -56,7 +57,10 @@ const ALL: [(&str, Benchmark, &str); 9] = [
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
+    (NETEM, netem::run, "latency and loss against tc netem, in a virtual machine only"),
 ];
+/// Runs only when it is named.
+const NETEM: &str = "netem";
 
 /// Measure guard against bare traffic. Exit code 1: a target was missed.
 #[derive(Parser)]
@@ -109,7 +113,8 @@ pub(crate) fn main() -> Result<bool> {
     let effort = Effort { quick: cli.quick };
     let mut report = Report::begin(cli.quick)?;
     for (name, run, what) in ALL {
-        if !cli.names.is_empty() && !cli.names.iter().any(|wanted| wanted == name) {
+        let wanted = cli.names.iter().any(|wanted| wanted == name);
+        if !wanted && (name == NETEM || !cli.names.is_empty()) {
             continue;
         }
         eprintln!("{name}: {what}");

@@ -78,6 +78,16 @@ impl Row {
         }
     }
 
+    /// A number and what it is compared to, without an interval.
+    pub(crate) fn both(
+        what: impl Into<String>,
+        unit: &'static str,
+        guarded: f64,
+        bare: f64,
+    ) -> Self {
+        Self { bare: Some(bare), ..Self::single(what, unit, guarded) }
+    }
+
     /// How many samples the number was made of.
     pub(crate) fn of(mut self, samples: usize) -> Self {
         self.samples = samples;

@@ -33,6 +33,7 @@ fn to_xml(stage: &Stage) -> Result<String> {
             }
         };
         let mut entry = TestCase::new(case.name.as_str(), status);
+        entry.set_time(Duration::from_secs_f64(case.seconds));
         if !case.output.is_empty() {
             entry.set_system_out(case.output.as_str());
         }

@@ -2,6 +2,8 @@
 //! stream. Tests that leave themselves out print `SKIPPED name: reason` and pass as far as libtest
 //! knows: here they are skipped. An executable that dies is a failed case, never nothing.
 
+use std::time::Instant;
+
 use crate::stage::{Case, Outcome};
 
 /// Name of the case that stands for an executable which ended without a result.
@@ -15,6 +17,8 @@ pub(crate) struct Parser {
     suite: Option<String>,
     /// Index of the first case of that executable.
     first: usize,
+    /// When the last result of it came.
+    last: Option<Instant>,
     /// A test that has begun and has no result yet, and what came since.
     running: Option<(String, String)>,
     /// Index of the case whose output section this is.
@@ -78,6 +82,7 @@ impl Parser {
             self.close();
             self.first = self.cases.len();
             self.suite = Some(suite.clone());
+            self.last = Some(Instant::now());
             return Line::Began(suite);
         }
         if self.suite.is_none() {
@@ -121,8 +126,7 @@ impl Parser {
         if let Some((name, text)) = self.running.take() {
             output.insert_str(0, &format!("it ended while `{name}` ran\n{text}"));
         }
-        let name = DIED.to_owned();
-        self.cases.push(Case { suite, name, outcome: Outcome::Failed, output });
+        self.cases.push(Case::failure(&suite, DIED, output));
     }
 
     fn ended(&mut self) -> Line {
@@ -143,7 +147,9 @@ impl Parser {
     fn add(&mut self, name: &str, outcome: Outcome, output: String) {
         let suite = self.suite.clone().unwrap_or_default();
         let (outcome, name) = (skip_in(&output).unwrap_or(outcome), name.to_owned());
-        self.cases.push(Case { suite, name, outcome, output });
+        let seconds =
+            self.last.replace(Instant::now()).map_or(0.0, |at| at.elapsed().as_secs_f64());
+        self.cases.push(Case { suite, name, outcome, output, seconds });
     }
 
     /// Something that the running test printed past libtest, or its result.

@@ -7,7 +7,6 @@ use anyhow::Result;
 
 use super::archive::Archive;
 use super::kernels::Kernel;
-use super::suite::Suite;
 use super::{modules, programs};
 
 const INIT: &str = include_str!("init.sh");
@@ -26,21 +25,24 @@ fn environment() -> String {
     lines.concat()
 }
 
+/// What one run adds to the programs that every guest has.
+pub(super) struct Contents {
+    /// (path in the guest, file).
+    pub(super) files: Vec<(PathBuf, PathBuf)>,
+    /// What the first process does, as shell.
+    pub(super) script: String,
+}
+
 /// Writes `initramfs.cpio` into `dir`.
-pub(super) fn build(
-    kernel: &Kernel,
-    suite: &Suite,
-    filter: &[String],
-    dir: &Path,
-) -> Result<PathBuf> {
+pub(super) fn build(kernel: &Kernel, contents: &Contents, dir: &Path) -> Result<PathBuf> {
     let mut archive = Archive::default();
     for path in ["/proc", "/sys", "/dev", "/tmp", "/run", "/var/lib", "/root", "/etc"] {
         archive.directory(path);
     }
     programs::add(&mut archive)?;
-    for (path, source) in suite.files(kernel.role, &dir.join("stripped"))? {
-        archive.file(&path, &source);
-        programs::add_libraries(&mut archive, &source)?;
+    for (path, source) in &contents.files {
+        archive.file(path, source);
+        programs::add_libraries(&mut archive, source)?;
     }
     for (path, source) in modules::stage(kernel, &dir.join("modules"))? {
         // `lib` is a link in the tree.
@@ -60,7 +62,7 @@ pub(super) fn build(
     let openssl = "[req]\ndistinguished_name = name\n[name]\n";
     archive.text("/usr/lib/ssl/openssl.cnf", openssl, 0o644);
     archive.text("/environment", &environment(), 0o644);
-    archive.text("/suite", &suite.script(kernel.role, filter)?, 0o644);
+    archive.text("/suite", &contents.script, 0o644);
     archive.text("/init", INIT, 0o755);
     archive.check()?;
     let path = dir.join("initramfs.cpio");

@@ -19,6 +19,7 @@ use results::Report;
 use suite::Suite;
 
 mod archive;
+mod bench;
 mod console;
 mod initramfs;
 mod kernels;
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// Write what the verifiers of these kernels, and of this machine's, say into docs/verifier.md.
     #[arg(long, conflicts_with = "filter")]
     update_verifier: bool,
+    /// Run this benchmark (of `cargo xtask bench`) inside, in place of the tests.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "update_verifier"])]
+    bench: Option<String>,
     /// Passed on to every test executable: names to filter by, libtest's options.
     #[arg(last = true)]
     filter: Vec<String>,
@@ -70,6 +74,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     setup::ensure()?;
     if options.update_verifier {
         return update_verifier(options);
+    }
+    if let Some(name) = &options.bench {
+        return bench::run(&kernels(options)?, name, &dir()?);
     }
     let stages = stages(options)?;
     let (text, well) = report(&stages);
@@ -147,7 +154,11 @@ fn take<'a>(next: &AtomicUsize, kernels: &'a [Kernel]) -> Option<(usize, &'a Ker
 fn boot(kernel: &Kernel, suite: &Suite, filter: &[String], dir: &Path) -> Result<Report> {
     let dir = dir.join(&kernel.name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let initramfs = initramfs::build(kernel, suite, filter, &dir)?;
+    let contents = initramfs::Contents {
+        files: suite.files(kernel.role, &dir.join("stripped"))?,
+        script: suite.script(kernel.role, filter)?,
+    };
+    let initramfs = initramfs::build(kernel, &contents, &dir)?;
     let report = results::of(kernel, &initramfs, &dir)?;
     junit::write(&dir, &report.stage)?;
     results::tidy(&dir);

@@ -60,6 +60,7 @@ pub(super) fn add(archive: &mut Archive) -> Result<()> {
     }
     archive.link("/usr/bin/sh", "dash");
     add_iptables_extensions(archive)?;
+    add_distributions(archive)?;
     add_busybox(archive)
 }
 
@@ -88,6 +89,17 @@ fn add_iptables_extensions(archive: &mut Archive) -> Result<()> {
     for entry in fs::read_dir(dir)? {
         add_file(archive, &entry?.path())?;
     }
+    Ok(())
+}
+
+/// Tables that tc opens by name (`netem … distribution normal`).
+fn add_distributions(archive: &mut Archive) -> Result<()> {
+    let dirs = ["/usr/lib/x86_64-linux-gnu/tc", "/usr/lib64/tc", "/usr/lib/tc"];
+    let Some(dir) = dirs.iter().map(Path::new).find(|dir| dir.join("normal.dist").is_file()) else {
+        bail!("tc's distributions are in none of {dirs:?}: apt install iproute2");
+    };
+    let path = dir.join("normal.dist");
+    archive.file(&path, &path);
     Ok(())
 }
 

@@ -52,12 +52,9 @@ pub(super) fn of(kernel: &Kernel, initramfs: &Path, dir: &Path) -> Result<Report
         let (tail, log) = (console::tail(&console), files.console.display());
         format!("{how}\nThe end of its console ({log}):\n{tail}\n")
     });
-    cases.push(Case {
-        suite: String::new(),
-        name: GUEST.to_owned(),
-        outcome: wrong.is_none().into(),
-        output: wrong.unwrap_or_default(),
-    });
+    let output = wrong.unwrap_or_default();
+    let guest = Case::failure("", GUEST, output);
+    cases.push(Case { outcome: guest.output.is_empty().into(), ..guest });
     let name = format!("vm-{}", kernel.name);
     let seconds = start.elapsed().as_secs_f64();
     let notes = cases.iter().flat_map(|case| notes(case, &kernel.name)).collect();
@@ -121,12 +118,8 @@ fn died_after_its_result(cases: &mut Vec<Case>, codes: &[(String, String)]) {
     for (suite, code) in codes.iter().filter(|(_, code)| code != "0") {
         let mut own = cases.iter().filter(|case| case.suite == *suite);
         if !own.any(|case| case.outcome == Outcome::Failed) {
-            cases.push(Case {
-                suite: suite.clone(),
-                name: "(its exit code)".to_owned(),
-                outcome: Outcome::Failed,
-                output: format!("every test passed, yet the exit code is {code}"),
-            });
+            let output = format!("every test passed, yet the exit code is {code}");
+            cases.push(Case::failure(suite, "(its exit code)", output));
         }
     }
 }

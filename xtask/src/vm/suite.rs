@@ -61,21 +61,9 @@ impl Suite {
 
     /// Files for the guest: (path in the guest, path of a stripped copy below `stage`).
     pub(super) fn files(&self, role: Role, stage: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
-        fs::create_dir_all(stage).with_context(|| format!("cannot make {}", stage.display()))?;
-        let binaries = self.binaries.iter().map(|path| ("/usr/local/bin", path));
-        let tests = self.tests_of(role).map(|test| ("/tests", &test.path));
-        let mut files = Vec::new();
-        for (dir, path) in binaries.chain(tests) {
-            let name = path.file_name().context("an executable without a name")?;
-            let copy = stage.join(name);
-            // Debugging information is nine tenths of them, and of no use in the guest's memory.
-            let mut command = Command::new("strip");
-            let done = command.arg("--strip-debug").arg("-o").arg(&copy).arg(path).status();
-            let done = done.context("cannot run strip: apt install binutils")?;
-            ensure!(done.success(), "strip failed for {}", path.display());
-            files.push((Path::new(dir).join(name), copy));
-        }
-        Ok(files)
+        let binaries = self.binaries.iter().map(|path| ("/usr/local/bin", path.clone()));
+        let tests = self.tests_of(role).map(|test| ("/tests", test.path.clone()));
+        stripped(&binaries.chain(tests).collect::<Vec<_>>(), stage)
     }
 
     /// The part of the guest's script that runs the tests one by one.
@@ -109,6 +97,22 @@ impl Test {
     }
 }
 
+/// Copies of executables without debugging information, which is nine tenths of them and of no use
+/// in the guest's memory: from (directory in the guest, file) to (path in the guest, copy).
+pub(super) fn stripped(files: &[(&str, PathBuf)], stage: &Path) -> Result<Vec<(PathBuf, PathBuf)>> {
+    fs::create_dir_all(stage).with_context(|| format!("cannot make {}", stage.display()))?;
+    let copy = |(dir, path): &(&str, PathBuf)| {
+        let name = path.file_name().context("an executable without a name")?;
+        let copy = stage.join(name);
+        let mut command = Command::new("strip");
+        let done = command.arg("--strip-debug").arg("-o").arg(&copy).arg(path).status();
+        let done = done.context("cannot run strip: apt install binutils")?;
+        ensure!(done.success(), "strip failed for {}", path.display());
+        Ok((Path::new(dir).join(name), copy))
+    };
+    files.iter().map(copy).collect()
+}
+
 /// The test executables that `cargo test --no-run` builds for these targets.
 fn executables(targets: &[&str]) -> Result<Vec<Artifact>> {
     let mut command = cargo::cargo(&["test", "--no-run", "--quiet"])?;
@@ -131,7 +135,7 @@ fn executables(targets: &[&str]) -> Result<Vec<Artifact>> {
 }
 
 /// As one word of a shell.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 

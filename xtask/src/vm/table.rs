@@ -48,12 +48,8 @@ mod tests {
 
     #[test]
     fn failures_stand_out_and_what_did_not_run_is_a_dash() {
-        let case = |suite: &str, outcome| Case {
-            suite: suite.to_owned(),
-            name: "n".to_owned(),
-            outcome,
-            output: String::new(),
-        };
+        let case =
+            |suite: &str, outcome| Case { outcome, ..Case::failure(suite, "n", String::new()) };
         let mut old = Stage::new("vm-6.1", true);
         old.cases = vec![case("fault", Outcome::Passed), case("fault", Outcome::Failed)];
         let mut new = Stage::new("vm-latest", true);
