@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
@@ -24,6 +24,10 @@ pub(crate) struct Options {
     /// Leave out the virtual machines with other kernels.
     #[arg(long)]
     no_vm: bool,
+    /// Longest time for everything: guests that are not done by then are ended, and what they have
+    /// not tried is listed as skipped.
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Leave out format, lints and documentation.
     #[arg(long)]
     no_lint: bool,
@@ -34,6 +38,7 @@ pub(crate) struct Options {
 
 /// Runs all stages and prints the table; `Ok(false)` if anything failed or no test ran.
 pub(crate) fn run(options: &Options) -> Result<bool> {
+    let deadline = options.minutes.map(|minutes| Instant::now() + Duration::from_mins(minutes));
     let root = nix::unistd::geteuid().is_root();
     ensure!(
         root || options.no_root,
@@ -52,7 +57,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     if options.no_vm {
         stages.push(Stage::left_out("vm", "--no-vm"));
     } else {
-        stages.extend(machines(options));
+        stages.extend(machines(options, deadline));
     }
     let (text, well) = report(&stages);
     println!("\nlogs and JUnit files: {}", results_dir()?.display());
@@ -97,8 +102,8 @@ fn native(options: &Options) -> Result<Stage> {
 
 /// The same on Debian's kernels. What keeps the guests from starting is one failure among the
 /// results, so that those of the other stages are still shown.
-fn machines(options: &Options) -> Vec<Stage> {
-    vm::stages(&vm::Options::all(&options.filter)).unwrap_or_else(|error| {
+fn machines(options: &Options, deadline: Option<Instant>) -> Vec<Stage> {
+    vm::stages(&vm::Options::all(&options.filter, deadline)).unwrap_or_else(|error| {
         eprintln!("vm ... FAILED: {error:#}");
         let mut stage = Stage::new("vm", true);
         stage.add("the virtual machines as a whole", Outcome::Failed);

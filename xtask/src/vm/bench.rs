@@ -51,7 +51,7 @@ fn on(kernel: &Kernel, name: &str, dir: &Path) -> Result<bool> {
     let files = Files::new(dir)?;
     let mut code = None;
     let ended =
-        qemu::run(kernel, &initramfs, &files, |line| match line.strip_prefix("guard-vm ") {
+        qemu::run(kernel, &initramfs, &files, None, |line| match line.strip_prefix("guard-vm ") {
             Some(word) => code = word.strip_prefix("end bench ").map(str::to_owned).or(code.take()),
             None => println!("{line}"),
         })?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
@@ -31,8 +32,8 @@ mod suite;
 mod table;
 mod verifier;
 
-/// How much more time tests give to things in a guest, whose processor is emulated.
-const TIME_SCALE: u32 = 4;
+/// How much more time tests give to things in a guest, whose processor is emulated and shared.
+const TIME_SCALE: u32 = 6;
 
 /// Options of `vm`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -48,7 +49,8 @@ pub(crate) struct Options {
     /// Fetch the kernels again, in case Debian has newer ones.
     #[arg(long)]
     refresh: bool,
-    /// How many kernels run at once [default: as many as this machine has processors].
+    /// How many kernels run at once [default: one more than this machine has processors: a guest
+    /// needs one and waits a part of the time].
     #[arg(long)]
     jobs: Option<NonZeroUsize>,
     /// Write what the verifiers of these kernels, and of this machine's, say into docs/verifier.md.
@@ -57,6 +59,9 @@ pub(crate) struct Options {
     /// Run this benchmark (of `cargo xtask bench`) inside, in place of the tests.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "update_verifier"])]
     bench: Option<String>,
+    /// When the guests must have ended.
+    #[arg(skip)]
+    deadline: Option<Instant>,
     /// Passed on to every test executable: names to filter by, libtest's options.
     #[arg(last = true)]
     filter: Vec<String>,
@@ -64,8 +69,8 @@ pub(crate) struct Options {
 
 impl Options {
     /// The whole matrix, as a part of `cargo xtask test`.
-    pub(crate) fn all(filter: &[String]) -> Self {
-        Self { filter: filter.to_vec(), ..Self::default() }
+    pub(crate) fn all(filter: &[String], deadline: Option<Instant>) -> Self {
+        Self { filter: filter.to_vec(), deadline, ..Self::default() }
     }
 }
 
@@ -128,14 +133,17 @@ fn kernels(options: &Options) -> Result<Vec<Kernel>> {
 /// Boots several at once; the results are in the order of the kernels.
 fn boot_all(kernels: &[Kernel], options: &Options, filter: &[String]) -> Result<Vec<Report>> {
     let (suite, dir) = (Suite::build()?, dir()?);
-    let jobs = options.jobs.or_else(|| thread::available_parallelism().ok());
+    let jobs = options.jobs.map_or_else(
+        || thread::available_parallelism().map_or(1, |processors| processors.get() + 1),
+        NonZeroUsize::get,
+    );
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        for _ in 0..jobs.map_or(1, NonZeroUsize::get).min(kernels.len()) {
+        for _ in 0..jobs.min(kernels.len()) {
             scope.spawn(|| {
                 while let Some((at, kernel)) = take(&next, kernels) {
-                    let report = boot(kernel, &suite, filter, &dir);
+                    let report = boot(kernel, &suite, filter, &dir, options.deadline);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, report));
                 }
             });
@@ -151,7 +159,17 @@ fn take<'a>(next: &AtomicUsize, kernels: &'a [Kernel]) -> Option<(usize, &'a Ker
     Some((at, kernels.get(at)?))
 }
 
-fn boot(kernel: &Kernel, suite: &Suite, filter: &[String], dir: &Path) -> Result<Report> {
+fn boot(
+    kernel: &Kernel,
+    suite: &Suite,
+    filter: &[String],
+    dir: &Path,
+    deadline: Option<Instant>,
+) -> Result<Report> {
+    if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+        let stage = Stage::left_out(&format!("vm-{}", kernel.name), results::NO_TIME);
+        return Ok(Report { stage, notes: Vec::new() });
+    }
     let dir = dir.join(&kernel.name);
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let contents = initramfs::Contents {
@@ -159,7 +177,7 @@ fn boot(kernel: &Kernel, suite: &Suite, filter: &[String], dir: &Path) -> Result
         script: suite.script(kernel.role, filter)?,
     };
     let initramfs = initramfs::build(kernel, &contents, &dir)?;
-    let report = results::of(kernel, &initramfs, &dir)?;
+    let report = results::of(kernel, &initramfs, &dir, deadline)?;
     junit::write(&dir, &report.stage)?;
     results::tidy(&dir);
     Ok(report)

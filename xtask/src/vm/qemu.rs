@@ -48,6 +48,8 @@ pub(super) enum Ended {
     ByItself,
     /// It was silent or ran for too long.
     Hung(String),
+    /// It was still well when the whole run's time was up.
+    OutOfTime,
     /// QEMU gave up.
     Failed(String),
 }
@@ -83,11 +85,13 @@ impl Files {
     }
 }
 
-/// Boots and waits for the end; `line` gets each line of results as it comes.
+/// Boots and waits for the end, until `deadline` at most; `line` gets each line of results as it
+/// comes.
 pub(super) fn run(
     kernel: &Kernel,
     initramfs: &Path,
     files: &Files,
+    deadline: Option<Instant>,
     mut line: impl FnMut(&str),
 ) -> Result<Ended> {
     let mut command = command(kernel, initramfs, files)?;
@@ -123,6 +127,9 @@ pub(super) fn run(
         } else {
             None
         };
+        if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+            return Ok(Ended::OutOfTime);
+        }
         if let Some(how) = hung {
             // A test's name stands in a line without its end.
             if !partial.is_empty() {

@@ -11,7 +11,7 @@ use super::console;
 use super::kernels::Kernel;
 use super::qemu::{Ended, Files, run};
 use crate::stage::{Case, Outcome, Stage};
-use crate::test::parse::{Line, Parser};
+use crate::test::parse::{DIED, Line, Parser};
 
 /// Case that stands for the guest itself.
 const GUEST: &str = "(the guest)";
@@ -27,26 +27,36 @@ pub(super) struct Report {
 }
 
 /// Boots the kernel, and turns what comes back into a stage.
-pub(super) fn of(kernel: &Kernel, initramfs: &Path, dir: &Path) -> Result<Report> {
+pub(super) fn of(
+    kernel: &Kernel,
+    initramfs: &Path,
+    dir: &Path,
+    deadline: Option<Instant>,
+) -> Result<Report> {
     let files = Files::new(dir)?;
     let start = Instant::now();
     let mut reader = Reader::new(&kernel.name);
-    let ended = run(kernel, initramfs, &files, |line| reader.line(line))?;
+    let ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
     let Reader { parser, done, codes, last, .. } = reader;
     let mut cases = parser.finish();
     died_after_its_result(&mut cases, &codes);
     nothing_is_skipped(&mut cases);
+    if ended == Ended::OutOfTime {
+        out_of_time(&mut cases, &last);
+    }
     let console = console::read(&files.console)?;
     let complaint = console::complaint(&console);
     let wrong = match (&ended, complaint) {
         (Ended::Failed(how), _) => Some(how.clone()),
         (Ended::Hung(how), _) => Some(format!("it hung: {how}; last heard: {last}")),
-        (Ended::ByItself, Some(line)) => Some(format!("the kernel complained: {line}")),
+        (Ended::ByItself | Ended::OutOfTime, Some(line)) => {
+            Some(format!("the kernel complained: {line}"))
+        }
         (Ended::ByItself, None) if !done => {
             // Who ends QEMU by a signal finds its name there.
             Some(format!("it ended before the suite did; last heard: {last}{}", files.qemu_said()))
         }
-        (Ended::ByItself, None) => None,
+        (Ended::ByItself | Ended::OutOfTime, None) => None,
     };
     let wrong = wrong.map(|how| {
         let (tail, log) = (console::tail(&console), files.console.display());
@@ -59,6 +69,17 @@ pub(super) fn of(kernel: &Kernel, initramfs: &Path, dir: &Path) -> Result<Report
     let seconds = start.elapsed().as_secs_f64();
     let notes = cases.iter().flat_map(|case| notes(case, &kernel.name)).collect();
     Ok(Report { stage: Stage { name, cases, seconds, tests: true }, notes })
+}
+
+/// What is said of a guest, or a part of its suite, that the time did not suffice for.
+pub(super) const NO_TIME: &str = "the time given with --minutes was used up";
+
+/// The executable that ran has not failed; what it and the later ones would have said is not known.
+fn out_of_time(cases: &mut Vec<Case>, last: &str) {
+    cases.retain(|case| case.name != DIED);
+    let name = format!("(the rest of the suite, from `{}` on)", last.trim_end_matches(" ..."));
+    let outcome = Outcome::Skipped(NO_TIME.to_owned());
+    cases.push(Case { outcome, ..Case::failure("", &name, String::new()) });
 }
 
 /// Takes in lines as they come.
@@ -156,7 +177,7 @@ pub(super) fn tidy(dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, died_after_its_result, nothing_is_skipped};
+    use super::{Reader, died_after_its_result, nothing_is_skipped, out_of_time};
     use crate::stage::{Case, Outcome};
 
     fn read(text: &str) -> (Vec<Case>, bool, String) {
@@ -185,6 +206,16 @@ mod tests {
         );
         assert_eq!(failed(&cases), ["b", "(its exit code)"]);
         assert!(cases[1].output.contains("no fq") && done);
+    }
+
+    #[test]
+    fn what_there_was_no_time_for_is_skipped_and_named() {
+        let (mut cases, _, last) = read("     Running x-1 (tests/x-1)\ntest a ... ok\ntest b ... ");
+        out_of_time(&mut cases, &last);
+        assert!(failed(&cases).is_empty());
+        assert_eq!(cases.len(), 2);
+        assert!(cases[1].name.contains("`test b`"), "{}", cases[1].name);
+        assert!(matches!(cases[1].outcome, Outcome::Skipped(_)));
     }
 
     #[test]
