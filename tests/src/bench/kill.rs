@@ -74,13 +74,12 @@ fn one(sides: &mut Sides, server: &Server, phase: Duration) -> Result<(Duration,
                 let fresh = scope.spawn(|| until_normal(&killed, &mut fresh_call));
                 let kept = scope.spawn(|| until_normal(&killed, &mut kept_call));
                 thread::sleep(LATENCY * 4 + phase);
-                nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(sides.guardd()?.pid()? as i32),
-                    nix::sys::signal::Signal::SIGKILL,
-                )
-                .context("killing guardd")?;
+                let pid = nix::unistd::Pid::from_raw(sides.guardd()?.pid()? as i32);
                 let kill_at = Instant::now();
+                // Before the kill: what it sets free may be back before the next line here.
                 killed.store(true, Ordering::SeqCst);
+                nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL)
+                    .context("killing guardd")?;
                 let join = |thread: thread::ScopedJoinHandle<'_, Result<Instant>>| {
                     thread.join().map_err(|_| anyhow!("a caller panicked"))?
                 };

@@ -6,7 +6,7 @@ use testbed::guardd::Guardd;
 use testbed::process::Process;
 use testbed::{cgroup, requires};
 
-use crate::rig::{LIMIT, RESEARCH, WRITING, calls_are, pair_when, services, start};
+use crate::rig::{LIMIT, RESEARCH, WRITING, calls_are, pair, pair_when, services, start};
 
 /// Turns each line around and sends it back.
 struct TlsServer {
@@ -49,6 +49,14 @@ fn handshakes_are_no_calls() {
     if !requires::cgroups(test) || !requires::program(test, "openssl") {
         return;
     }
+    // TCP may send a Finished again together with the request behind it: then the segment begins as a
+    // handshake does, and the call is not seen. Only a very busy host does that on loopback.
+    let undisturbed = (0..5).any(|_| rounds());
+    assert!(undisturbed, "segments were sent again in each of five attempts");
+}
+
+/// False if TCP sent anything again meanwhile.
+fn rounds() -> bool {
     let directory = tempfile::tempdir().unwrap();
     let mut server = server(directory.path());
     let address = format!("127.0.0.1:{}", server.port).parse().unwrap();
@@ -71,6 +79,9 @@ fn handshakes_are_no_calls() {
             asker.send_line(question).unwrap();
             asker.wait_for_line(LIMIT, |line| line == answer).unwrap();
             calls += 1;
+            if pair(&guardd, RESEARCH, "api").retransmits > 0 {
+                return false;
+            }
             calls_are(&guardd, RESEARCH, "api", &[("success", calls)]);
         }
         asker.close_stdin();
@@ -80,4 +91,5 @@ fn handshakes_are_no_calls() {
     }
     assert!(services(&guardd, WRITING).is_empty());
     server.process.kill().unwrap();
+    true
 }
