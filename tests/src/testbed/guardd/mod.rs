@@ -35,6 +35,8 @@ pub struct Guardd {
     config: GuarddConfig,
     metrics: SocketAddr,
     check_leftovers: bool,
+    /// Whether it has never run, or ended in good order when it was asked to.
+    stopped_well: bool,
 }
 
 /// What `guardctl` said.
@@ -66,6 +68,7 @@ impl Guardd {
             config,
             metrics: free_port()?,
             check_leftovers: true,
+            stopped_well: true,
         };
         guardd.write_config()?;
         Ok(guardd)
@@ -74,6 +77,7 @@ impl Guardd {
     /// Starts the process without waiting for anything.
     pub fn launch(&mut self) -> Result<&mut Process> {
         ensure!(!self.is_running(), "guardd runs already");
+        self.stopped_well = false;
         let mut command = Command::new(binary("guardd")?);
         command.arg("--config").arg(self.config_path());
         Ok(self.process.insert(Process::spawn(&mut command)?))
@@ -224,6 +228,7 @@ impl Guardd {
     pub fn stop(&mut self) -> Result<ExitStatus> {
         let status = self.process()?.stop(STOP_LIMIT)?;
         self.check_leftovers = true;
+        self.stopped_well = status.success();
         Ok(status)
     }
 
@@ -285,8 +290,12 @@ impl Drop for Guardd {
             eprintln!("testbed: {error:#}");
         }
         let result = self.end();
-        if failed {
+        // Killed by whoever gave up with an error and no panic, as benchmarks do, it must leave
+        // nothing either.
+        if failed || result.is_err() || !self.stopped_well {
             self.clean_up();
+        }
+        if failed {
             // The test has failed already: what guardd said is the best hint why.
             eprintln!("guardd's last words:\n{}", self.last_words());
             return;
