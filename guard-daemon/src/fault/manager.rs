@@ -28,6 +28,9 @@ use crate::net::iptables::{self, DelayRule, Installed};
 const QUEUE_BASE: u16 = 26_400;
 /// Numbers tried for one queue before giving up.
 const QUEUE_TRIES: u16 = 4;
+/// The engine process ends a delay by itself this much after the rule has: how long it takes to set
+/// the rule up is not known when the engine is told.
+const SETTING_UP_NS: u64 = 30_000_000_000;
 /// Ended faults that are remembered.
 const REMEMBERED: usize = 256;
 
@@ -136,23 +139,19 @@ impl FaultManager {
             .map(|service| PairKey { bulkhead: context.bulkhead, service: *service })
             .collect();
         let id = self.next_id;
-        let start_ns = boottime_ns().saturating_add(spec.start_after.as_nanos() as u64);
-        let end_ns = start_ns.saturating_add(spec.duration.as_nanos() as u64);
-        let rule = kernel_rule(id, &spec, engine, start_ns, end_ns, &pairs);
-        context.kernel.set_fault_rule(slot, &rule)?;
         let mut fault = Active {
             spec,
             pairs,
             slot,
-            start_ns,
-            end_ns,
+            start_ns: 0,
+            end_ns: 0,
             engine: engine.map_or("kernel", Engine::name),
             delay: None,
             warnings: Vec::new(),
         };
         let made = self
             .make_delay(&mut fault, engine, context)
-            .and_then(|()| self.point_pairs(&fault, context.kernel));
+            .and_then(|()| self.arm(id, &mut fault, engine, context.kernel));
         if let Err(error) = made {
             for problem in self.take_down(fault, context.kernel, context.undo) {
                 tracing::error!(fault = id, problem, "after a failed injection");
@@ -162,6 +161,22 @@ impl FaultManager {
         self.next_id += 1;
         self.active.insert(id, fault);
         Ok(id)
+    }
+
+    /// Lets the rule act. Its time begins here: what had to be made before can take longer than a
+    /// short fault lasts.
+    fn arm(
+        &self,
+        id: u64,
+        fault: &mut Active,
+        engine: Option<Engine>,
+        kernel: &mut Kernel,
+    ) -> Result<(), FaultError> {
+        (fault.start_ns, fault.end_ns) = span_from_now(&fault.spec);
+        let (start_ns, end_ns) = (fault.start_ns, fault.end_ns);
+        let rule = kernel_rule(id, &fault.spec, engine, start_ns, end_ns, &fault.pairs);
+        kernel.set_fault_rule(fault.slot, &rule)?;
+        self.point_pairs(fault, kernel)
     }
 
     fn free_slot(&self) -> Result<u32, FaultError> {
@@ -201,7 +216,8 @@ impl FaultManager {
         // Another program may own a number.
         let first = QUEUE_BASE + gate as u16;
         let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
-        let queue = self.delays.start(numbers, profile, fault.end_ns, context.lease_until_ns)?;
+        let end_ns = span_from_now(&fault.spec).1.saturating_add(SETTING_UP_NS);
+        let queue = self.delays.start(numbers, profile, end_ns, context.lease_until_ns)?;
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None, failure: None });
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
@@ -328,6 +344,12 @@ impl FaultManager {
     pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), String> {
         self.bpffs.unmount(undo)
     }
+}
+
+/// First and last moment of a fault that is armed now (CLOCK_BOOTTIME, ns).
+fn span_from_now(spec: &FaultSpec) -> (u64, u64) {
+    let start_ns = boottime_ns().saturating_add(spec.start_after.as_nanos() as u64);
+    (start_ns, start_ns.saturating_add(spec.duration.as_nanos() as u64))
 }
 
 fn kernel_rule(
