@@ -2,8 +2,9 @@
 //! failing case is printed and kept by proptest.
 
 use guard_common::abi::breaker::{
-    BACKOFF_NONE, BreakerPolicy, STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, reason,
+    BreakerPolicy, STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN, reason,
 };
+use guard_common::logic::breaker::timing;
 use guard_common::logic::breaker::word::{self, TIME_SHIFT};
 use guard_common::logic::breaker::{Event, Result, TICKET_PROBE, Ticket, step};
 use proptest::prelude::*;
@@ -13,14 +14,12 @@ const SEED: u64 = 7;
 /// Rounding of times: a breaker may open and end leases this much late, never early.
 const UNIT_NS: u64 = 2 << TIME_SHIFT;
 
-fn policy(threshold: u32, probes: u32, backoff: u32) -> BreakerPolicy {
+fn policy(threshold: u32, probes: u32, factor: f64) -> BreakerPolicy {
     BreakerPolicy {
-        open_ns: 60 * SECOND,
-        max_open_ns: 600 * SECOND,
+        open_ns: timing::open_times(60 * SECOND, factor, 600 * SECOND),
         probe_ns: 30 * SECOND,
         failure_threshold: threshold,
         half_open_calls: probes,
-        backoff,
         ..BreakerPolicy::default()
     }
 }
@@ -132,7 +131,7 @@ impl Model {
                 .retain(|(ticket, _)| u64::from(ticket & 0xfff) == word::generation(self.word));
         }
         if new_state == STATE_OPEN && done.reason != 0 {
-            self.open_until = self.now + policy.open_ns;
+            self.open_until = self.now + policy.open_ns[0];
         }
         if let Event::RetryAfter(until) = event
             && new_state == STATE_OPEN
@@ -187,7 +186,7 @@ proptest! {
         probes in 1_u32..4,
         start in 0..1_000_000 * SECOND,
     ) {
-        let policy = policy(threshold, probes, BACKOFF_NONE);
+        let policy = policy(threshold, probes, 1.0);
         let mut model = Model { now: start, ..Model::default() };
         for act in &acts {
             model.does(&policy, act)?;
@@ -211,7 +210,7 @@ proptest! {
         probes in 0_u32..=15,
         threshold in 0_u32..300,
     ) {
-        let policy = policy(threshold, probes, 512);
+        let policy = policy(threshold, probes, 2.0);
         let mut word = start;
         let mut now = now;
         for round in 0..40 {
@@ -228,7 +227,7 @@ proptest! {
 #[test]
 fn exactly_the_threshold_of_failures_trips() {
     for threshold in 1..=255 {
-        let policy = policy(threshold, 1, BACKOFF_NONE);
+        let policy = policy(threshold, 1, 1.0);
         let mut word = 0;
         for failure in 1..=threshold {
             let admitted = step(word, &policy, SECOND, SEED, Event::Admit);
@@ -245,7 +244,7 @@ fn exactly_the_threshold_of_failures_trips() {
 
 /// Trips a breaker, waits, lets its probe succeed, and trips it again after `healthy_ns`.
 fn open_times(healthy_ns: u64, rounds: u32) -> Vec<u64> {
-    let policy = policy(1, 1, 512);
+    let policy = policy(1, 1, 2.0);
     let (mut now, mut word, mut times) = (SECOND, 0, Vec::new());
     for _ in 0..rounds {
         let call = step(word, &policy, now, SEED, Event::Admit);
@@ -272,7 +271,7 @@ fn relapses_stay_open_longer_and_health_is_forgiven() {
 
 #[test]
 fn throttling_fails_a_probe_but_is_no_failure_in_a_row() {
-    let policy = policy(2, 1, BACKOFF_NONE);
+    let policy = policy(2, 1, 1.0);
     let mut word = 0;
     for result in [Result::Failure, Result::Throttled, Result::Nothing, Result::Throttled] {
         let call = step(word, &policy, SECOND, SEED, Event::Admit);

@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may die of what it did not expect")]
 
-use guard_common::abi::breaker::{BACKOFF_NONE, BreakerPolicy, STATE_CLOSED, STATE_OPEN};
+use guard_common::abi::breaker::{BreakerPolicy, OPEN_TIMES, STATE_CLOSED, STATE_OPEN};
 use guard_common::logic::breaker::word;
 use guard_common::logic::breaker::{Event, Result, Step, TICKET_PROBE, Ticket, step};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
@@ -17,12 +17,10 @@ const MAX_SCHEDULES: usize = 4_000_000;
 
 fn policy() -> BreakerPolicy {
     BreakerPolicy {
-        open_ns: 60 * SECOND,
-        max_open_ns: 60 * SECOND,
+        open_ns: [60 * SECOND; OPEN_TIMES],
         probe_ns: 30 * SECOND,
         failure_threshold: 2,
         half_open_calls: 1,
-        backoff: BACKOFF_NONE,
         ..BreakerPolicy::default()
     }
 }

@@ -47,7 +47,8 @@ fn root_every_program_passes_the_verifier() {
         return;
     }
     let _alone = ALONE.lock();
-    let mut kernel = Kernel::load(LoadOptions { pairs: 100, endpoints: 100 }).unwrap();
+    let mut kernel =
+        Kernel::load(LoadOptions { pairs: 100, endpoints: 100, breakers: 100 }).unwrap();
     kernel.verify_gates().unwrap();
     assert!(kernel.knows_errors(), "this kernel has BTF, so the errno of sockets can be read");
 }

@@ -41,6 +41,22 @@ pub(crate) fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     }
 }
 
+/// Takes what a word holds and leaves 0.
+#[inline(always)]
+pub(crate) fn take(word: *mut u32) -> u32 {
+    // SAFETY: callers pass a field of a map value, 4-byte aligned and alive for the program.
+    unsafe { core::intrinsics::atomic_xchg::<u32, { AtomicOrdering::SeqCst }>(word, 0) }
+}
+
+/// Writes a word after everything that was written before.
+#[inline(always)]
+pub(crate) fn publish(word: *mut u64, value: u64) {
+    // SAFETY: as in `add`.
+    unsafe {
+        core::intrinsics::atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, value);
+    }
+}
+
 /// Sets bits of a flag word.
 #[inline(always)]
 pub(crate) fn set_bits(word: *mut u32, bits: u32) {

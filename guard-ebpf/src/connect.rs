@@ -8,13 +8,15 @@ use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
-use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_PROTECTED, SOCKET_UDP};
+use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP};
 
+use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
 use crate::{atomics, emit, faults, maps, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
+const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 const MAX_ERRNO: u32 = 4095;
 
@@ -62,12 +64,52 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     let pair = PairKey { bulkhead, service: destination.service };
     let Some(stats) = maps::pair_stats(pair) else { return ALLOW };
     atomics::add(&raw mut stats.connects, 1);
-    let errno = refused(ctx, control, pair, destination, target);
+    let admission = admitted(pair, destination, is_stream(ctx));
+    if admission.errno != 0 {
+        if admission.hold == 0 {
+            return errno_verdict(admission.errno);
+        }
+        remember(ctx, pair, destination, target, admission);
+        return ALLOW;
+    }
+    // The fault stands below the breaker, which sees a faulted call as it would see a real one.
+    let errno = refused(ctx, control, pair, destination, target, admission);
     if errno != 0 {
         return errno_verdict(errno);
     }
-    remember(ctx, pair, destination, target);
+    remember(ctx, pair, destination, target, admission);
     ALLOW
+}
+
+/// Whether this is a connection of which the kernel sends SYNs.
+#[inline(always)]
+fn is_stream(ctx: &SockAddrContext) -> bool {
+    // SAFETY: a field of the context.
+    unsafe { (*ctx.sock_addr).type_ == SOCK_STREAM }
+}
+
+/// What the pair's breaker says; protected destinations have none.
+#[inline(always)]
+fn admitted(pair: PairKey, destination: Destination, may_wait: bool) -> Admission {
+    if destination.protected {
+        return breaker::PASS;
+    }
+    let mut admission = breaker::admit(pair);
+    admission.hold &= u32::from(may_wait);
+    if admission.errno != 0 {
+        breaker::count_refusal(admission.breaker, admission.hold != 0);
+    }
+    if admission.errno | admission.would_have != 0
+        && let Some(stats) = maps::pair_stats(pair)
+    {
+        if admission.errno == 0 {
+            atomics::add(&raw mut stats.would_have, 1);
+            breaker::count_would_have(admission.breaker);
+        } else if admission.hold == 0 {
+            socket::count_call(stats, Outcome::Rejected, Origin::Real);
+        }
+    }
+    admission
 }
 
 /// An unconnected send of an agent (UDP). Its packets are classified in the packet hooks; here it
@@ -76,7 +118,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
 pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     let bulkhead = maps::bulkhead();
     let Some(control) = maps::control() else { return ALLOW };
-    if bulkhead == BULKHEAD_NONE || control.faults_active == 0 {
+    if bulkhead == BULKHEAD_NONE {
         return ALLOW;
     }
     let target = target(ctx, family);
@@ -86,7 +128,33 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     let destination = classify::destination(control, target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
-    errno_verdict(refused(ctx, control, pair, destination, target))
+    let admission = admitted(pair, destination, false);
+    if admission.errno != 0 {
+        return errno_verdict(admission.errno);
+    }
+    let errno = refused(ctx, control, pair, destination, target, admission);
+    if errno == 0 {
+        hold(ctx, pair, admission);
+    }
+    errno_verdict(errno)
+}
+
+/// Leaves the ticket with the datagram's socket, whose next answer is its result. A socket that has
+/// sent nothing yet has no storage: its ticket is given back.
+#[inline(always)]
+fn hold(ctx: &SockAddrContext, pair: PairKey, admission: Admission) {
+    if admission.ticket == 0 {
+        return;
+    }
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
+    match if sk.is_null() { None } else { socket::get(sk) } {
+        Some(state) if state.service == pair.service => {
+            state.breaker = admission.breaker;
+            state.ticket = admission.ticket;
+        }
+        _ => breaker::nothing(pair, admission.breaker, admission.ticket),
+    }
 }
 
 /// The errno of a fault that refuses this target, counted and reported; 0 = not refused.
@@ -97,6 +165,7 @@ fn refused(
     pair: PairKey,
     destination: Destination,
     target: Target,
+    admission: Admission,
 ) -> u32 {
     if control.faults_active == 0 {
         return 0;
@@ -113,6 +182,7 @@ fn refused(
     let outcome = outcome_of(refusal.errno);
     atomics::add(&raw mut stats.faulted, 1);
     socket::count_call(stats, outcome, Origin::Injected);
+    breaker::failed(pair, admission, outcome, Origin::Injected);
     emit::emit(&Event {
         time_ns: now_ns,
         // SAFETY: the context is the helper's argument.
@@ -128,6 +198,8 @@ fn refused(
         peer: target.address,
         peer_port: u32::from(target.port),
         errno: refusal.errno,
+        status: 0,
+        pad: 0,
     });
     refusal.errno
 }
@@ -159,7 +231,13 @@ fn errno_verdict(errno: u32) -> i32 {
 
 /// Starts the socket's storage for a new connection.
 #[inline(always)]
-fn remember(ctx: &SockAddrContext, pair: PairKey, destination: Destination, target: Target) {
+fn remember(
+    ctx: &SockAddrContext,
+    pair: PairKey,
+    destination: Destination,
+    target: Target,
+    admission: Admission,
+) {
     // SAFETY: fields of the context.
     let (sk, kind) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).type_) };
     if sk.is_null() {
@@ -169,10 +247,17 @@ fn remember(ctx: &SockAddrContext, pair: PairKey, destination: Destination, targ
     if destination.protected {
         flags |= SOCKET_PROTECTED;
     }
+    if admission.hold != 0 {
+        flags |= SOCKET_HELD;
+    }
     let mut fresh = socket::fresh(pair, flags, target.address, u32::from(target.port));
     fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     fresh.connect_start_ns = socket::now_ns();
-    let Some(state) = socket::get_or_make(sk, &mut fresh) else { return };
+    fresh.breaker = admission.breaker;
+    fresh.ticket = admission.ticket;
+    let Some(state) = socket::get_or_make(sk, &mut fresh) else {
+        return breaker::nothing(pair, admission.breaker, admission.ticket);
+    };
     if state.connect_start_ns == fresh.connect_start_ns {
         return;
     }

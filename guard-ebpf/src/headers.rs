@@ -21,6 +21,10 @@ const IPPROTO_UDP: u8 = 17;
 
 /// FIN bit of the TCP flags.
 pub(crate) const TCP_FIN: u8 = 1;
+/// SYN bit of the TCP flags.
+pub(crate) const TCP_SYN: u8 = 2;
+/// SYN and ACK bits: an agent's own SYN has only the first.
+pub(crate) const TCP_SYN_ACK: u8 = 2 + 16;
 /// RST bit of the TCP flags.
 pub(crate) const TCP_RST: u8 = 4;
 

@@ -9,12 +9,14 @@
 #![allow(internal_features, reason = "atomics of the BPF target exist as intrinsics only")]
 
 mod atomics;
+mod breaker;
 mod classify;
 mod connect;
 mod emit;
 mod faults;
 mod gate;
 mod headers;
+mod http;
 mod maps;
 mod packet;
 mod release;

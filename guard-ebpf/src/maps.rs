@@ -11,6 +11,9 @@ use aya_ebpf::maps::lpm_trie::LpmTrie;
 use aya_ebpf::maps::{
     Array, CgroupStorage, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf,
 };
+use guard_common::abi::breaker::{
+    BreakerPolicy, BreakerSlot, MAX_POLICIES, TRANSITIONS_KEPT, Transition,
+};
 use guard_common::abi::fault::{
     DISTRIBUTIONS, FaultRule, FaultStats, JitterTable, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
 };
@@ -22,6 +25,8 @@ use guard_common::logic::{burst, jitter, random};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
 const NO_PREALLOC: u32 = 1;
+/// The daemon may map the array into its memory (`BPF_F_MMAPABLE`).
+const MMAPABLE: u32 = 1024;
 const RING_BYTES: u32 = 1 << 20;
 
 /// Offset of `sk_err` in the kernel's `struct sock`, found in BTF by the daemon; 0 = unknown.
@@ -82,6 +87,26 @@ static FAULT_DRAWS: Array<u64> = Array::with_max_entries(MAX_FAULT_RULES as u32,
 #[map]
 static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_536, NO_PREALLOC);
 
+/// Place of a pair's breaker in `BREAKERS`.
+#[map]
+static BREAKER_OF_PAIR: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, NO_PREALLOC);
+
+/// Breakers. The daemon maps them into its memory and swaps their words as the hooks do.
+#[map]
+static BREAKERS: Array<BreakerSlot> = Array::with_max_entries(1024, MMAPABLE);
+
+/// How breakers judge; each breaker names one.
+#[map]
+static BREAKER_POLICIES: Array<BreakerPolicy> = Array::with_max_entries(MAX_POLICIES as u32, 0);
+
+/// The newest transitions of all breakers, in the order in which they were written down.
+#[map]
+static TRANSITIONS: Array<Transition> = Array::with_max_entries(TRANSITIONS_KEPT as u32, MMAPABLE);
+
+/// One entry: how many transitions there ever were.
+#[map]
+static TRANSITION_COUNT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
 /// Rule slot + 1 of each NFQUEUE gate; 0 = none.
 #[map]
 static GATES: Array<u32> = Array::with_max_entries(MAX_DELAY_GATES as u32, 0);
@@ -90,6 +115,11 @@ static GATES: Array<u32> = Array::with_max_entries(MAX_DELAY_GATES as u32, 0);
 /// socket storage. The oldest make room.
 #[map]
 static ACCEPTED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
+
+/// Sockets that guard itself ends, and why (`ENDED_*`): written by the daemon
+/// before it destroys them. Entries of sockets that were gone already make room.
+#[map]
+static ENDED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
 
 /// What the daemon is told.
 #[map]
@@ -219,6 +249,35 @@ pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
     PAIR_RULES.get_ptr(pair).map(|rules| unsafe { &*rules })
 }
 
+/// Place of a pair's breaker plus one; 0 = it has none.
+#[inline(always)]
+pub(crate) fn breaker_of(pair: PairKey) -> u32 {
+    // SAFETY: a map value, alive for the program.
+    BREAKER_OF_PAIR.get_ptr(pair).map_or(0, |place| unsafe { *place } + 1)
+}
+
+/// The breaker at a place plus one, and how it judges.
+#[inline(always)]
+pub(crate) fn breaker(
+    place_plus_one: u32,
+) -> Option<(&'static mut BreakerSlot, &'static BreakerPolicy)> {
+    let slot = BREAKERS.get_ptr_mut(place_plus_one.checked_sub(1)?)?;
+    // SAFETY: a map value, alive for the program; words are changed by compare-and-swap only.
+    let slot = unsafe { &mut *slot };
+    let policy = BREAKER_POLICIES.get(slot.policy)?;
+    Some((slot, policy))
+}
+
+/// Where the next transition is written down, and its number from 1 on.
+#[inline(always)]
+pub(crate) fn next_transition() -> Option<(&'static mut Transition, u64)> {
+    let count = TRANSITION_COUNT.get_ptr_mut(0)?;
+    let number = crate::atomics::fetch_add(count, 1);
+    let place = (number % TRANSITIONS_KEPT as u64) as u32;
+    // SAFETY: a map value, alive for the program.
+    TRANSITIONS.get_ptr_mut(place).map(|record| (unsafe { &mut *record }, number + 1))
+}
+
 /// Rule slot of an NFQUEUE gate.
 #[inline(always)]
 pub(crate) fn gate_slot(gate: u32) -> Option<u32> {
@@ -237,6 +296,13 @@ pub(crate) fn remember_accepted(cookie: u64) {
 #[inline(always)]
 pub(crate) fn was_accepted(cookie: u64) -> bool {
     ACCEPTED.get_ptr(cookie).is_some()
+}
+
+/// Why guard ended this socket (`ENDED_*`); 0 = it did not.
+#[inline(always)]
+pub(crate) fn ended_by_guard(cookie: u64) -> u32 {
+    // SAFETY: a map value, alive for the program.
+    ENDED.get_ptr(cookie).map_or(0, |why| unsafe { *why })
 }
 
 #[inline(always)]

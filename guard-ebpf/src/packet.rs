@@ -6,21 +6,22 @@ use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock, bpf_tcp_sock,
 };
 use aya_ebpf::programs::SkBuffContext;
-use guard_common::abi::event::EVENT_CALL;
+use guard_common::abi::event::{EVENT_CALL, EVENT_CALL_FAILED};
 use guard_common::abi::fault::{DIRECTION_EGRESS, DIRECTION_INGRESS};
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
-use guard_common::abi::outcome::Outcome;
-use guard_common::abi::policy::Control;
+use guard_common::abi::policy::{Control, FLAG_HOLDS};
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_PROTECTED,
-    SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP, SocketState,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_HELD, SOCKET_PASSIVE,
+    SOCKET_PROTECTED, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_TLS, SOCKET_UDP,
+    SocketState,
 };
 use guard_common::abi::stats::PairStats;
-use guard_common::logic::{exchange, histogram};
+use guard_common::logic::breaker::Result;
+use guard_common::logic::{exchange, histogram, http as logic_http};
 
 use crate::faults::PacketVerdict;
-use crate::headers::{self, Headers, TCP_FIN, TCP_RST};
-use crate::{atomics, classify, emit, faults, maps, socket};
+use crate::headers::{self, Headers, TCP_FIN, TCP_RST, TCP_SYN, TCP_SYN_ACK};
+use crate::{atomics, breaker, classify, emit, faults, http, maps, socket};
 
 const PASS: i32 = 1;
 /// Dropped as a full queue would: UDP senders see nothing, TCP slows down and sends again.
@@ -58,7 +59,9 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
         maps::hook_stats(|stats| &raw mut stats.odd_packets);
         return PacketVerdict::Untouched;
     };
-    if control.faults_active == 0 && says_nothing(&headers, sent) {
+    let knocks =
+        sent && control.flags & FLAG_HOLDS != 0 && headers.tcp_flags & TCP_SYN_ACK == TCP_SYN;
+    if control.faults_active == 0 && !knocks && says_nothing(&headers, sent) {
         return PacketVerdict::Untouched;
     }
     // SAFETY: the context's socket, made a full one by the helper; both are checked for null.
@@ -77,6 +80,9 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
             None => return PacketVerdict::Untouched,
         },
     };
+    if knocks && state.flags & SOCKET_HELD != 0 && !breaker::release_held(state) {
+        return PacketVerdict::Dropped;
+    }
     if state.flags & SOCKET_UDP != 0 {
         follow_peer(control, state, skb, &headers, sent);
     }
@@ -240,8 +246,14 @@ fn on_received(
         atomics::add(&raw mut stats.received_bytes, payload);
         atomics::add(&raw mut state.received_bytes, payload);
         let word = state.exchange_start_ns;
-        if word != 0 && atomics::replace(&raw mut state.exchange_start_ns, word, 0) {
-            answered(ctx, sk, state, stats, word);
+        if word != 0 {
+            let status = http::status(ctx.skb.skb, state, headers, word);
+            // After an interim answer the call goes on.
+            if !logic_http::is_interim(status)
+                && atomics::replace(&raw mut state.exchange_start_ns, word, 0)
+            {
+                answered(ctx, sk, state, stats, word, status);
+            }
         }
     }
     if headers.tcp_flags & TCP_FIN != 0 {
@@ -257,6 +269,7 @@ fn answered(
     state: &mut SocketState,
     stats: &mut PairStats,
     word: u64,
+    status: u32,
 ) {
     let now_ns = socket::now_ns();
     let took_ns = match exchange::on_received(word, now_ns) {
@@ -269,20 +282,25 @@ fn answered(
     };
     state.answer_ns = now_ns;
     atomics::add(&raw mut state.exchanges, 1);
-    socket::count_call(stats, Outcome::Success, socket::origin(state));
+    let outcome = http::guard_answer_outcome(state.breaker, status);
+    socket::count_call_number(stats, outcome, socket::origin(state));
     let bucket = histogram::bucket_of(took_ns);
     if let Some(count) = stats.call_buckets.get_mut(bucket) {
         atomics::add(&raw mut *count, 1);
     }
     atomics::add(&raw mut stats.call_ns, took_ns);
+    breaker::call_ended(state, outcome, took_ns);
     sample_tcp(sk, state, stats);
-    if socket::verbose() {
+    let bad = Result::of_number(outcome).is_bad();
+    if bad || socket::verbose() {
         // SAFETY: the context is the helper's argument.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        let mut event = socket::event(EVENT_CALL, state, cookie);
+        let kind = if bad { EVENT_CALL_FAILED } else { EVENT_CALL };
+        let mut event = socket::event(kind, state, cookie);
         event.time_ns = now_ns;
         event.duration_ns = took_ns;
-        event.outcome = Outcome::Success as u32;
+        event.outcome = outcome;
+        event.status = status;
         emit::emit(&event);
     }
 }
@@ -358,6 +376,9 @@ fn adopt(
     let pair = PairKey { bulkhead, service };
     let mut fresh = socket::fresh(pair, flags, address, u32::from(remote));
     fresh.retransmits = retransmits;
+    if !passive && !destination.protected {
+        fresh.breaker = maps::breaker_of(pair);
+    }
     let state = socket::get_or_make(sk, &mut fresh)?;
     if let Some(stats) = maps::pair_stats(socket::pair(state)) {
         socket::count_open(state, stats);
@@ -396,6 +417,13 @@ fn follow_peer(
         }
         state.opened = 0;
     }
+    // What it still owes a breaker is nothing that another service's answer could settle.
+    breaker::give_back(state);
+    state.breaker = if destination.protected {
+        0
+    } else {
+        maps::breaker_of(PairKey { bulkhead: state.bulkhead, service: destination.service })
+    };
     state.service = destination.service;
     state.peer = address;
     state.peer_port = port;

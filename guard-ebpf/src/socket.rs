@@ -8,14 +8,17 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
 use guard_common::abi::socket::{
-    EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_PASSIVE,
-    SOCKET_UDP, SocketState,
+    ENDED_REJECTED, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED,
+    SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
 };
-use guard_common::abi::stats::PairStats;
+use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
 
 use crate::classify::Address;
-use crate::{atomics, emit, maps};
+use crate::{atomics, breaker, emit, maps};
+
+/// What SOCK_DESTROY leaves on a socket.
+const ECONNABORTED: i32 = 103;
 
 /// Nanoseconds of CLOCK_BOOTTIME.
 #[inline(always)]
@@ -83,6 +86,8 @@ pub(crate) fn fresh(pair: PairKey, flags: u32, peer: Address, peer_port: u32) ->
         retransmits: zero,
         peer,
         peer_port,
+        breaker: zero as u32,
+        ticket: zero as u32,
         pad: zero as u32,
     }
 }
@@ -103,6 +108,13 @@ pub(crate) fn origin(state: &SocketState) -> Origin {
 #[inline(always)]
 pub(crate) fn count_call(stats: &mut PairStats, outcome: Outcome, origin: Origin) {
     atomics::add(&raw mut stats.calls[outcome as usize][origin as usize], 1);
+}
+
+/// Adds one call with the outcome of this number.
+#[inline(always)]
+pub(crate) fn count_call_number(stats: &mut PairStats, outcome: u32, origin: Origin) {
+    let place = outcome as usize & (OUTCOME_PLACES - 1);
+    atomics::add(&raw mut stats.calls[place][origin as usize], 1);
 }
 
 /// Counts the connection as open, once.
@@ -139,6 +151,8 @@ pub(crate) fn event(kind: u32, state: &SocketState, cookie: u64) -> Event {
         peer: state.peer,
         peer_port: state.peer_port,
         errno: 0,
+        status: 0,
+        pad: 0,
     }
 }
 
@@ -171,10 +185,14 @@ pub(crate) fn finish(state: &mut SocketState, error: i32, cookie: u64) {
         return;
     }
     let word = state.exchange_start_ns;
-    if word != 0 && word & EXCHANGE_HANDSHAKE == 0 {
+    // A TLS handshake that nobody ever answered is a failed connection attempt.
+    let unanswered = word != 0 && (word & EXCHANGE_HANDSHAKE == 0 || state.received_bytes == 0);
+    if unanswered || outcome::is_thrown_out(state, now_ns) {
         broken_call(state, stats, error, cookie, now_ns);
         return;
     }
+    // A probe that closes without a result gives its lease back.
+    breaker::give_back(state);
     if verbose() {
         let mut event = event(EVENT_CLOSED, state, cookie);
         event.time_ns = now_ns;
@@ -193,7 +211,12 @@ fn failed_connect(
     now_ns: u64,
 ) {
     let elapsed_ns = now_ns.saturating_sub(state.connect_start_ns);
-    let outcome = outcome::failed_connect(state.flags, error, elapsed_ns);
+    let outcome = if state.flags & SOCKET_HELD != 0 {
+        // It never left this host.
+        Outcome::Rejected
+    } else {
+        outcome::failed_connect(state.flags, error, elapsed_ns)
+    };
     report(EVENT_CONNECT_FAILED, outcome, elapsed_ns, state, stats, error, cookie, now_ns);
 }
 
@@ -205,9 +228,32 @@ fn broken_call(
     cookie: u64,
     now_ns: u64,
 ) {
-    let waited_ns = now_ns.saturating_sub(state.exchange_start_ns);
-    let outcome = outcome::broken_call(state.flags, error, state.exchanges);
+    let word = state.exchange_start_ns & !EXCHANGE_HANDSHAKE;
+    let waited_ns = now_ns.saturating_sub(if word == 0 { state.connect_start_ns } else { word });
+    let abandoned_ns = breaker::abandoned_ns(state.breaker);
+    let outcome =
+        outcome::broken_call(state.flags, error, state.exchanges, waited_ns, abandoned_ns);
+    let outcome = unless_ended_by_guard(outcome, error, cookie);
+    if outcome as u32 == Outcome::Aborted as u32
+        && state.exchange_start_ns & EXCHANGE_HANDSHAKE != 0
+    {
+        // Given up in the middle of a handshake: no call was lost.
+        return breaker::give_back(state);
+    }
     report(EVENT_CALL_FAILED, outcome, waited_ns, state, stats, error, cookie, now_ns);
+}
+
+/// The outcome, unless guard itself ended the socket: then the daemon has said which it is.
+#[inline(always)]
+fn unless_ended_by_guard(outcome: Outcome, error: i32, cookie: u64) -> Outcome {
+    if error != 0 && error != ECONNABORTED {
+        return outcome;
+    }
+    match maps::ended_by_guard(cookie) {
+        ENDED_TIMEOUT => Outcome::ResponseTimeout,
+        ENDED_REJECTED => Outcome::Rejected,
+        _ => outcome,
+    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "inlined; a struct would live on the small stack")]
@@ -216,13 +262,14 @@ fn report(
     kind: u32,
     outcome: Outcome,
     duration_ns: u64,
-    state: &SocketState,
+    state: &mut SocketState,
     stats: &mut PairStats,
     error: i32,
     cookie: u64,
     now_ns: u64,
 ) {
     count_call(stats, outcome, origin(state));
+    breaker::call_ended(state, outcome as u32, duration_ns);
     let mut event = event(kind, state, cookie);
     event.time_ns = now_ns;
     event.duration_ns = duration_ns;

@@ -17,7 +17,7 @@ use guard_common::abi::socket::{
 };
 
 use crate::classify::{self, Address};
-use crate::{atomics, emit, maps, socket};
+use crate::{atomics, breaker, emit, maps, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -103,6 +103,7 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
         event.duration_ns = took_ns;
         emit::emit(&event);
     }
+    breaker::connected(state);
     // The exchange to come starts clean.
     if state.flags & SOCKET_FAULTED != 0 {
         atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);

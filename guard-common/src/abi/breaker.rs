@@ -55,12 +55,21 @@ pub const REASON_NAMES: [&str; 9] = [
     "operator_reset",
 ];
 
-/// Buckets of the sliding window.
-pub const WINDOW_BUCKETS: usize = 10;
+/// Place in [`BreakerSlot::probes`] of those that succeeded.
+pub const PROBE_SUCCEEDED: usize = 0;
+/// … that failed.
+pub const PROBE_FAILED: usize = 1;
+/// … that ended without telling anything, whose lease went to the next call.
+pub const PROBE_GIVEN_BACK: usize = 2;
+/// How many kinds of them there are.
+pub const PROBE_RESULTS: usize = 3;
+
+/// Buckets of the sliding window: a power of two, so that a place among them is a mask.
+pub const WINDOW_BUCKETS: usize = 8;
 /// Share that means "all", in millionths.
 pub const PPM: u32 = 1_000_000;
-/// [`BreakerPolicy::backoff`] that leaves the open time as it is.
-pub const BACKOFF_NONE: u32 = 256;
+/// Trips in a row that make a difference to the open time.
+pub const OPEN_TIMES: usize = 16;
 /// Most [`BreakerPolicy::failure_threshold`] that fits the word.
 pub const MAX_FAILURE_THRESHOLD: u32 = 255;
 /// Most [`BreakerPolicy::half_open_calls`] that fits the word.
@@ -72,16 +81,21 @@ pub const MAX_OPEN_NS: u64 = 86_400_000_000_000;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BreakerPolicy {
-    /// Open time after the first trip, ns; at most [`MAX_OPEN_NS`].
-    pub open_ns: u64,
-    /// Longest open time that backoff leads to, ns.
-    pub max_open_ns: u64,
+    /// Open time by the number of trips in a row before, ns; each at most [`MAX_OPEN_NS`]. A table,
+    /// because the kernel's verifier follows a loop over the trips trip by trip.
+    pub open_ns: [u64; OPEN_TIMES],
     /// After this long without a result a probe's lease goes to the next call, ns.
     pub probe_ns: u64,
     /// Length of one bucket of the window, ns; 0 = no rule looks at the window.
     pub bucket_ns: u64,
     /// An answer that took at least this long is slow, ns; 0 = none is.
     pub slow_ns: u64,
+    /// A call that the agent gives up after at least this long without an answer is a failure, ns;
+    /// 0 = none is.
+    pub abandoned_ns: u64,
+    /// A call that would be refused may wait this long for the breaker to close, ns; 0 = it is
+    /// refused.
+    pub hold_ns: u64,
     /// Failures in a row that trip it; 0 = this rule is off.
     pub failure_threshold: u32,
     /// Probes that must succeed, 1..=[`MAX_HALF_OPEN_CALLS`].
@@ -92,8 +106,6 @@ pub struct BreakerPolicy {
     pub min_success_ppm: u32,
     /// Trips from this share of slow calls on, in millionths; 0 = this rule is off.
     pub max_slow_ppm: u32,
-    /// Factor of the open time from one trip to the next, in 1/256; [`BACKOFF_NONE`] = constant.
-    pub backoff: u32,
     /// The open time varies by up to ± this share, in millionths.
     pub jitter_ppm: u32,
     /// `BREAKER_*`.
@@ -102,8 +114,12 @@ pub struct BreakerPolicy {
     pub errno: u32,
     /// 1 = an established connection is a success (protocol `tcp`); else only an answer is.
     pub connect_succeeds: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
+/// Policies that differ.
+pub const MAX_POLICIES: usize = 1024;
 /// Records of transitions that are kept.
 pub const TRANSITIONS_KEPT: usize = 16_384;
 
@@ -119,8 +135,14 @@ pub struct BreakerSlot {
     pub outcomes: u64,
     /// When the last failure was counted; 0 = none.
     pub failed_ns: u64,
-    /// Calls refused.
+    /// Calls refused at once.
     pub rejected: u64,
+    /// Calls held.
+    pub held: u64,
+    /// Calls that would have been refused, were it not for the mode.
+    pub would_have: u64,
+    /// Probes by what became of them: see `PROBE_*`.
+    pub probes: [u64; PROBE_RESULTS],
     /// Index of its policy.
     pub policy: u32,
     /// Seed of the jitter.
@@ -148,8 +170,9 @@ pub struct Transition {
 }
 
 const _: () = {
-    assert!(size_of::<BreakerPolicy>() == 80);
-    assert!(size_of::<BreakerSlot>() == 8 * (1 + WINDOW_BUCKETS + 3) + 8);
+    assert!(size_of::<BreakerPolicy>() == 8 * (OPEN_TIMES + 5) + 40);
+    assert!(size_of::<BreakerSlot>() == 8 * (1 + WINDOW_BUCKETS + 5 + PROBE_RESULTS) + 8);
     assert!(size_of::<Transition>() == 48);
+    assert!(WINDOW_BUCKETS.is_power_of_two());
 };
 pod!(BreakerPolicy, BreakerSlot, Transition);

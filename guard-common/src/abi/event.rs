@@ -16,6 +16,9 @@ pub const EVENT_CLOSED: u32 = 5;
 /// A fault refused a connect or a send; `fault` says which.
 pub const EVENT_FAULT_REFUSED: u32 = 6;
 
+/// A breaker changed its state: a wake-up; what changed is in the records of transitions.
+pub const EVENT_BREAKER: u32 = 7;
+
 /// One event. 8-byte aligned, as the ring buffer demands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,10 +49,14 @@ pub struct Event {
     pub peer_port: u32,
     /// Errno given to the agent, or 0.
     pub errno: u32,
+    /// HTTP status of the answer; 0 = none, or not read.
+    pub status: u32,
+    /// Zero.
+    pub pad: u32,
 }
 
 const _: () = {
-    assert!(size_of::<Event>() == 32 + 24 + 24);
+    assert!(size_of::<Event>() == 32 + 24 + 32);
     assert!(align_of::<Event>() == 8);
 };
 pod!(Event);

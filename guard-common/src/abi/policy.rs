@@ -11,6 +11,8 @@ pub const MODE_MONITOR: u32 = 1;
 pub const FLAG_VERBOSE_EVENTS: u32 = 1;
 /// Some endpoint has no port, so a second look-up with port 0 is needed.
 pub const FLAG_ANY_PORT_ENDPOINTS: u32 = 2;
+/// Some breaker holds calls instead of refusing them: SYNs are looked at.
+pub const FLAG_HOLDS: u32 = 4;
 
 /// Ports that no fault and no refusal ever touches, beside those of [`Control`].
 pub const SSH_PORT: u16 = 22;

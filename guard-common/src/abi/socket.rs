@@ -24,6 +24,13 @@ pub const SOCKET_TLS: u32 = 256;
 pub const SOCKET_FAULTED: u32 = 512;
 /// A datagram socket.
 pub const SOCKET_UDP: u32 = 1024;
+/// Its SYNs are swallowed until the breaker lets it pass.
+pub const SOCKET_HELD: u32 = 2048;
+
+/// guard ended the socket because its call had waited too long.
+pub const ENDED_TIMEOUT: u32 = 1;
+/// guard ended the socket because its service's breaker is open.
+pub const ENDED_REJECTED: u32 = 2;
 
 /// Set in [`SocketState::exchange_start_ns`] when what is awaited is a TLS handshake, not a call.
 pub const EXCHANGE_HANDSHAKE: u64 = 1 << 63;
@@ -65,9 +72,14 @@ pub struct SocketState {
     pub peer: [u8; 16],
     /// Peer's port, host order.
     pub peer_port: u32,
+    /// Place of the breaker that judges its calls, plus one; 0 = none does.
+    pub breaker: u32,
+    /// What the call under way holds of that breaker (`logic::breaker::Ticket`); 0 = nothing.
+    /// Whoever uses it takes it away first, so that it is used once.
+    pub ticket: u32,
     /// Zero.
     pub pad: u32,
 }
 
-const _: () = assert!(size_of::<SocketState>() == 16 + 80 + 24);
+const _: () = assert!(size_of::<SocketState>() == 16 + 80 + 32);
 pod!(SocketState);

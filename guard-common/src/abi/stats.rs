@@ -29,6 +29,9 @@ pub const CALL_BUCKETS_NS: [u64; 16] = [
 /// Buckets with the one above the last bound.
 pub const CALL_BUCKET_COUNT: usize = CALL_BUCKETS_NS.len() + 1;
 
+/// Places for outcomes: a power of two, so that the kernel's verifier sees a mask as a bound.
+pub const OUTCOME_PLACES: usize = 16;
+
 /// Counters of one (bulkhead, service) on one CPU.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +49,7 @@ pub struct PairStats {
     /// Those of them that ended.
     pub closed: u64,
     /// Calls by outcome and origin.
-    pub calls: [[u64; Origin::COUNT]; Outcome::COUNT],
+    pub calls: [[u64; Origin::COUNT]; OUTCOME_PLACES],
     /// Answered calls by time to the first byte; see [`CALL_BUCKETS_NS`].
     pub call_buckets: [u64; CALL_BUCKET_COUNT],
     /// Sum of the times to the first byte, ns.
@@ -78,7 +81,7 @@ impl PairStats {
         accepted: 0,
         opened: 0,
         closed: 0,
-        calls: [[0; Origin::COUNT]; Outcome::COUNT],
+        calls: [[0; Origin::COUNT]; OUTCOME_PLACES],
         call_buckets: [0; CALL_BUCKET_COUNT],
         call_ns: 0,
         handshakes: 0,
@@ -172,10 +175,13 @@ pub struct HookStats {
     pub stats_failures: u64,
     /// Packets of sockets that the stack no longer treats as full sockets (RST, TIME_WAIT).
     pub sockless_packets: u64,
+    /// Steps of a breaker that were left out, because other CPUs changed it too often meanwhile.
+    pub contended_breakers: u64,
 }
 
 const _: () = {
-    assert!(size_of::<PairStats>() == 8 * (6 + 28 + 17 + 9));
-    assert!(size_of::<HookStats>() == 40);
+    assert!(OUTCOME_PLACES.is_power_of_two() && OUTCOME_PLACES >= Outcome::COUNT);
+    assert!(size_of::<PairStats>() == 8 * (6 + 2 * OUTCOME_PLACES + 17 + 9));
+    assert!(size_of::<HookStats>() == 48);
 };
 pod!(PairStats, HookStats);

@@ -13,6 +13,7 @@ pub mod burst;
 pub mod exchange;
 pub mod fault;
 pub mod histogram;
+pub mod http;
 pub mod jitter;
 pub mod outcome;
 pub mod random;

@@ -1,7 +1,9 @@
 //! Which outcome a failed connect or a broken call has, from what the kernel saw of it.
 
 use crate::abi::outcome::Outcome;
-use crate::abi::socket::{SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT};
+use crate::abi::socket::{
+    SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SocketState,
+};
 
 /// An agent that gives a connect up after this long gave it up because the peer did not answer
 /// (the first SYN is retransmitted after 1 s); earlier, it changed its mind.
@@ -44,12 +46,32 @@ pub const fn failed_connect(flags: u32, error: i32, elapsed_ns: u64) -> Outcome 
     Outcome::ConnectTimeout
 }
 
+/// Whether the peer resets a connection that has just been made, before the agent has sent anything:
+/// how a server throws callers out. Later, a reset of an unused connection says nothing.
+#[inline(always)]
+pub const fn is_thrown_out(state: &SocketState, now_ns: u64) -> bool {
+    state.flags & (SOCKET_RST_SEEN | SOCKET_RELEASED) == SOCKET_RST_SEEN
+        && state.received_bytes == 0
+        && state.connect_start_ns != 0
+        && now_ns.wrapping_sub(state.connect_start_ns) < CONNECT_PATIENCE_NS
+}
+
 /// The outcome of a call whose connection ended before any answer.
 ///
 /// `answered` is the number of calls that this connection has answered before: a connection that
 /// has served calls and is found dead when used again is stale, which says nothing of the service.
+///
+/// `waited_ns` is how long the call went without an answer. An agent that gives it up after at least
+/// `abandoned_ns` (0 = never) ran out of patience, and that is the service's failure: the client
+/// that gave up first is the hang that breakers elsewhere never learn of.
 #[inline(always)]
-pub const fn broken_call(flags: u32, error: i32, answered: u64) -> Outcome {
+pub const fn broken_call(
+    flags: u32,
+    error: i32,
+    answered: u64,
+    waited_ns: u64,
+    abandoned_ns: u64,
+) -> Outcome {
     let by_peer = flags & (SOCKET_RST_SEEN | SOCKET_FIN_SEEN) != 0;
     if error == errno::ETIMEDOUT {
         return if answered > 0 { Outcome::StaleConnection } else { Outcome::ResponseTimeout };
@@ -58,7 +80,8 @@ pub const fn broken_call(flags: u32, error: i32, answered: u64) -> Outcome {
         return if answered > 0 { Outcome::StaleConnection } else { Outcome::Reset };
     }
     if flags & SOCKET_RELEASED != 0 {
-        return Outcome::Aborted;
+        let out_of_patience = abandoned_ns != 0 && waited_ns >= abandoned_ns;
+        return if out_of_patience { Outcome::ResponseTimeout } else { Outcome::Aborted };
     }
     match error {
         errno::EHOSTUNREACH | errno::ENETUNREACH => Outcome::Unreachable,
@@ -86,12 +109,39 @@ mod tests {
 
     #[test]
     fn calls() {
-        assert_eq!(broken_call(SOCKET_RST_SEEN, 104, 0), Outcome::Reset);
-        assert_eq!(broken_call(SOCKET_RST_SEEN, 104, 3), Outcome::StaleConnection);
-        assert_eq!(broken_call(SOCKET_FIN_SEEN | SOCKET_RELEASED, 0, 0), Outcome::Reset);
-        assert_eq!(broken_call(SOCKET_FIN_SEEN, 0, 1), Outcome::StaleConnection);
-        assert_eq!(broken_call(0, 110, 0), Outcome::ResponseTimeout);
-        assert_eq!(broken_call(0, 110, 7), Outcome::StaleConnection);
-        assert_eq!(broken_call(SOCKET_RELEASED, 0, 0), Outcome::Aborted);
+        let broken = |flags, error, answered| broken_call(flags, error, answered, SECOND, 0);
+        assert_eq!(broken(SOCKET_RST_SEEN, 104, 0), Outcome::Reset);
+        assert_eq!(broken(SOCKET_RST_SEEN, 104, 3), Outcome::StaleConnection);
+        assert_eq!(broken(SOCKET_FIN_SEEN | SOCKET_RELEASED, 0, 0), Outcome::Reset);
+        assert_eq!(broken(SOCKET_FIN_SEEN, 0, 1), Outcome::StaleConnection);
+        assert_eq!(broken(0, 110, 0), Outcome::ResponseTimeout);
+        assert_eq!(broken(0, 110, 7), Outcome::StaleConnection);
+        assert_eq!(broken(SOCKET_RELEASED, 0, 0), Outcome::Aborted);
+    }
+
+    #[test]
+    fn a_caller_is_thrown_out() {
+        let state = |flags, received_bytes| SocketState {
+            flags,
+            received_bytes,
+            connect_start_ns: 10 * SECOND,
+            ..SocketState::default()
+        };
+        let thrown_out = state(SOCKET_RST_SEEN, 0);
+        assert!(is_thrown_out(&thrown_out, 10 * SECOND + 1));
+        assert!(!is_thrown_out(&thrown_out, 11 * SECOND), "an idle connection");
+        assert!(!is_thrown_out(&state(SOCKET_RST_SEEN, 1), 10 * SECOND), "it was served");
+        assert!(!is_thrown_out(&state(SOCKET_RST_SEEN | SOCKET_RELEASED, 0), 10 * SECOND));
+        assert!(!is_thrown_out(&state(0, 0), 10 * SECOND));
+        assert!(!is_thrown_out(&SocketState { connect_start_ns: 0, ..thrown_out }, SECOND / 2));
+    }
+
+    #[test]
+    fn an_agent_out_of_patience() {
+        let given_up = |waited_ns| broken_call(SOCKET_RELEASED, 0, 3, waited_ns, 10 * SECOND);
+        assert_eq!(given_up(10 * SECOND), Outcome::ResponseTimeout);
+        assert_eq!(given_up(10 * SECOND - 1), Outcome::Aborted);
+        let stale = broken_call(SOCKET_RELEASED | SOCKET_RST_SEEN, 0, 3, 60 * SECOND, SECOND);
+        assert_eq!(stale, Outcome::StaleConnection, "what the peer did counts");
     }
 }

@@ -7,12 +7,15 @@ use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
 use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program, ProgramError, SockOps};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
+use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::stats::{HookStats, PairStats};
 
+use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
+use super::shared::SharedArray;
 use super::{OBJECT, btf};
 
 /// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
@@ -46,6 +49,8 @@ pub struct LoadOptions {
     pub pairs: u32,
     /// Endpoints, resolved addresses included.
     pub endpoints: u32,
+    /// Breakers.
+    pub breakers: u32,
 }
 
 /// Everything of guard that is in the kernel.
@@ -61,6 +66,7 @@ pub struct Kernel {
     pub(super) jitter: Array<MapData, JitterTable>,
     pub(super) fault_draws: Array<MapData, u64>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
+    pub(super) breakers: Breakers,
     pub(super) gates: Array<MapData, u32>,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
@@ -92,6 +98,7 @@ impl Kernel {
         let options = LoadOptions {
             pairs: options.pairs.max(1024).next_power_of_two(),
             endpoints: options.endpoints.max(4096).next_power_of_two(),
+            breakers: options.breakers.max(1024).next_power_of_two(),
         };
         let (mut ebpf, knows_errors) = open(options, log)?;
         for (name, _) in PROGRAMS {
@@ -108,6 +115,15 @@ impl Kernel {
             jitter: take!(ebpf, "JITTER"),
             fault_draws: take!(ebpf, "FAULT_DRAWS"),
             pair_rules: take!(ebpf, "PAIR_RULES"),
+            breakers: Breakers {
+                of_pair: take!(ebpf, "BREAKER_OF_PAIR"),
+                policies: take!(ebpf, "BREAKER_POLICIES"),
+                slots: shared::<BreakerSlot>(&mut ebpf, "BREAKERS", options.breakers as usize)?,
+                transitions: shared::<Transition>(&mut ebpf, "TRANSITIONS", TRANSITIONS_KEPT)?,
+                transition_count: shared::<u64>(&mut ebpf, "TRANSITION_COUNT", 1)?,
+                ended: take!(ebpf, "ENDED"),
+                known: Known::default(),
+            },
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
@@ -157,6 +173,8 @@ pub(super) fn open(
         .override_global("SK_ERR_OFFSET", &offset, true)
         .map_max_entries("PAIR_STATS", options.pairs)
         .map_max_entries("PAIR_RULES", options.pairs)
+        .map_max_entries("BREAKER_OF_PAIR", options.breakers)
+        .map_max_entries("BREAKERS", options.breakers)
         .map_max_entries("ENDPOINTS", options.endpoints)
         .verifier_log_level(log)
         .load(OBJECT)
@@ -165,6 +183,22 @@ pub(super) fn open(
             KernelError::Load { detail: cause_chain(&e), cure }
         })?;
     Ok((ebpf, sk_err.is_some()))
+}
+
+/// An array map in this process's memory, as many values as it was made with.
+fn shared<T>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    entries: usize,
+) -> Result<SharedArray, KernelError> {
+    let Some(Map::Array(map)) = ebpf.take_map(name) else {
+        return Err(KernelError::Missing { what: "map", name });
+    };
+    SharedArray::map(map.fd(), size_of::<T>(), entries).map_err(|source| KernelError::Io {
+        what: "mapping a map into memory",
+        path: name.to_owned(),
+        source,
+    })
 }
 
 /// Loads one program into the kernel.
@@ -185,7 +219,7 @@ pub(super) fn load(program: &mut Program) -> Result<(), ProgramError> {
     }
 }
 
-fn refused(program: &str, error: &ProgramError) -> KernelError {
+pub(super) fn refused(program: &str, error: &ProgramError) -> KernelError {
     /// Lines at the end of the verifier's log that are worth showing.
     const LOG_LINES: usize = 12;
     let mut detail = error.to_string();

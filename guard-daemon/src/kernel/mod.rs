@@ -8,6 +8,7 @@
 mod attach;
 #[cfg(feature = "bench")]
 pub mod bench;
+mod breakers;
 mod btf;
 mod clock;
 mod error;
@@ -19,10 +20,12 @@ mod lease;
 mod load;
 mod memory;
 mod policy;
+mod shared;
 mod stats;
 mod verifier;
 
 pub use attach::Attached;
+pub use breakers::{BreakerView, OperatorStep};
 pub use clock::{boottime_ns, wall_of_boottime_ns};
 pub use error::KernelError;
 pub use events::{EventReader, decode_socket};

@@ -50,12 +50,14 @@ impl Kernel {
                 storage_failures,
                 stats_failures,
                 sockless_packets,
+                contended_breakers,
             } = &mut sum;
             *events_lost += cpu.events_lost;
             *odd_packets += cpu.odd_packets;
             *storage_failures += cpu.storage_failures;
             *stats_failures += cpu.stats_failures;
             *sockless_packets += cpu.sockless_packets;
+            *contended_breakers += cpu.contended_breakers;
         }
         Ok(sum)
     }

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::error::KernelError;
 use super::gates::NAMES;
-use super::load::{LoadOptions, PROGRAMS, load, open};
+use super::load::{LoadOptions, PROGRAMS, load, open, refused};
 
 /// What one program costs the verifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct ProgramStatistics {
 /// Has every program verified on the running kernel.
 pub fn statistics() -> Result<Vec<ProgramStatistics>, KernelError> {
     // The sizes of maps say nothing to the verifier.
-    let options = LoadOptions { pairs: 1024, endpoints: 4096 };
+    let options = LoadOptions { pairs: 1024, endpoints: 4096, breakers: 1024 };
     let (mut ebpf, _) = open(options, VerifierLogLevel::STATS)?;
     let mut all = Vec::new();
     for name in PROGRAMS.iter().map(|(name, _)| *name).chain(NAMES) {
@@ -60,7 +60,13 @@ fn refused_for_want_of_a_descriptor(
     let result = load(program);
     setrlimit(Resource::Nofile, usual).map_err(|e| failed("allowing open files for")(e.into()))?;
     match result {
-        Err(ProgramError::LoadError { verifier_log, .. }) => Ok(verifier_log.to_string()),
+        Err(ProgramError::LoadError { io_error, verifier_log })
+            if io_error.raw_os_error() == Some(libc::EMFILE) =>
+        {
+            Ok(verifier_log.to_string())
+        }
+        // Refused for what it does: its statistics end where the verifier did.
+        Err(error @ ProgramError::LoadError { .. }) => Err(refused(name, &error)),
         Err(other) => Err(KernelError::Program {
             program: name.to_owned(),
             detail: other.to_string(),

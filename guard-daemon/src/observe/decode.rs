@@ -57,7 +57,11 @@ pub fn decode(event: &Event, ids: &Ids) -> EventRecord {
         seconds: (event.duration_ns != 0)
             .then(|| Duration::from_nanos(event.duration_ns).as_secs_f64()),
         fault: (event.fault != 0).then_some(event.fault),
-        message: errno_text(event.errno),
+        message: if event.status == 0 {
+            errno_text(event.errno)
+        } else {
+            format!("HTTP {}", event.status)
+        },
     }
 }
 

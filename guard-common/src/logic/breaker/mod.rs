@@ -3,8 +3,6 @@
 //! somebody was faster. All that can happen to a breaker is an [`Event`]; [`step`] is the whole
 //! machine.
 //!
-//! No hook asks it yet: that comes with the issue on breakers.
-//!
 //! Promises, each with a property test or a model check (`tests/breaker_*.rs`):
 //! - CLOSED never refuses. OPEN never lets a call pass before its time.
 //! - HALF_OPEN has at most `half_open_calls` leases out; it can always be left: a lease that is given
@@ -232,6 +230,13 @@ pub const fn trip(word: u64, policy: &BreakerPolicy, now_ns: u64, why: u32, seed
     let open_ns = timing::open_ns(policy, before, seed, word::generation(word));
     let trips = if before < word::MAX_TRIPS { before + 1 } else { before };
     Step::to(word::next(word, STATE_OPEN, trips, now_ns.wrapping_add(open_ns)), why)
+}
+
+/// A breaker that has seen nothing, in the place of one that had this word: its generation goes on,
+/// so that calls of the old one count for nothing.
+#[inline(always)]
+pub const fn fresh(old: u64) -> u64 {
+    word::next(old, STATE_CLOSED, 0, 0)
 }
 
 /// Closes the breaker as if it had never tripped.

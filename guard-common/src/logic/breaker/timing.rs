@@ -1,22 +1,29 @@
 //! How long a breaker stays open.
 
-use crate::abi::breaker::{BreakerPolicy, MAX_OPEN_NS, PPM};
+use crate::abi::breaker::{BreakerPolicy, MAX_OPEN_NS, OPEN_TIMES, PPM};
 use crate::logic::random;
 
-use super::word::MAX_TRIPS;
+const _: () = assert!(super::word::MAX_TRIPS == OPEN_TIMES as u64 - 1);
 
-/// Open time after `trips` earlier trips in a row, ns: `open_ns` × backoff^trips, at most
-/// `max_open_ns`, ± jitter (the `n`-th draw of `seed`), at most [`MAX_OPEN_NS`].
+/// Open times for [`BreakerPolicy::open_ns`]: `first_ns` × factor^trips, at most `most_ns`, and at
+/// most [`MAX_OPEN_NS`]. For whoever makes policies, not for the kernel.
+#[must_use]
+pub fn open_times(first_ns: u64, factor: f64, most_ns: u64) -> [u64; OPEN_TIMES] {
+    let limit = min(most_ns, MAX_OPEN_NS);
+    let mut open_ns = min(first_ns, limit);
+    core::array::from_fn(|_| {
+        let this = open_ns;
+        // A product beyond the range of u64 becomes its largest value.
+        open_ns = min((open_ns as f64 * factor) as u64, limit);
+        this
+    })
+}
+
+/// Open time after `trips` earlier trips in a row, ns: that of the policy ± jitter (the `n`-th draw of
+/// `seed`), at most [`MAX_OPEN_NS`].
 #[inline(always)]
 pub const fn open_ns(policy: &BreakerPolicy, trips: u64, seed: u64, n: u64) -> u64 {
-    let limit = min(policy.max_open_ns, MAX_OPEN_NS);
-    let mut open = min(policy.open_ns, limit);
-    let mut left = min(trips, MAX_TRIPS);
-    while left > 0 {
-        // No overflow: a day in ns has 47 bits, a factor at most 16.
-        open = min(open.wrapping_mul((policy.backoff & 0xffff) as u64) >> 8, limit);
-        left -= 1;
-    }
+    let open = min(policy.open_ns[(trips & (OPEN_TIMES as u64 - 1)) as usize], MAX_OPEN_NS);
     if policy.jitter_ppm == 0 {
         return open;
     }
@@ -42,13 +49,10 @@ mod tests {
 
     #[test]
     fn doubles_up_to_the_limit() {
-        let policy = BreakerPolicy {
-            open_ns: 5 * SECOND,
-            max_open_ns: 60 * SECOND,
-            backoff: 512,
-            ..BreakerPolicy::default()
-        };
-        let times: Vec<u64> = (0..6).map(|trips| open_ns(&policy, trips, 1, 1) / SECOND).collect();
+        let open_ns = open_times(5 * SECOND, 2.0, 60 * SECOND);
+        let policy = BreakerPolicy { open_ns, ..BreakerPolicy::default() };
+        let times: Vec<u64> =
+            (0..6).map(|trips| super::open_ns(&policy, trips, 1, 1) / SECOND).collect();
         assert_eq!(times, [5, 10, 20, 40, 60, 60]);
     }
 
@@ -56,15 +60,15 @@ mod tests {
         #[test]
         fn stays_within_jitter_and_a_day(
             open in 1_u64..=MAX_OPEN_NS,
-            backoff in 256_u32..=4096,
+            factor in 1.0_f64..=16.0,
             jitter_ppm in 0_u32..=PPM,
-            trips in 0_u64..100,
+            trips in 0_u64..16,
             seed: u64,
             n: u64,
         ) {
-            let policy = BreakerPolicy {
-                open_ns: open, max_open_ns: MAX_OPEN_NS, backoff, ..BreakerPolicy::default()
-            };
+            let open_ns = open_times(open, factor, MAX_OPEN_NS);
+            prop_assert!(open_ns.is_sorted() && open_ns[0] == open);
+            let policy = BreakerPolicy { open_ns, ..BreakerPolicy::default() };
             let plain = super::open_ns(&policy, trips, seed, n);
             let got = super::open_ns(&BreakerPolicy { jitter_ppm, ..policy }, trips, seed, n);
             let most = plain / 1_000_000 * u64::from(jitter_ppm) + 1_000_000;

@@ -31,7 +31,7 @@ pub const fn epoch(policy: &BreakerPolicy, now_ns: u64) -> u64 {
 /// Its place in the ring.
 #[inline(always)]
 pub const fn index(epoch: u64) -> usize {
-    (epoch % WINDOW_BUCKETS as u64) as usize
+    (epoch & (WINDOW_BUCKETS as u64 - 1)) as usize
 }
 
 #[inline(always)]
@@ -116,7 +116,13 @@ mod tests {
         }
     }
 
-    fn add(buckets: &mut [u64; 10], now: u64, generation: u64, failed: bool, slow: bool) {
+    fn add(
+        buckets: &mut [u64; WINDOW_BUCKETS],
+        now: u64,
+        generation: u64,
+        failed: bool,
+        slow: bool,
+    ) {
         let epoch = epoch(&policy(), now);
         let bucket = &mut buckets[index(epoch)];
         *bucket = with_call(*bucket, epoch, generation, failed, slow);
@@ -129,12 +135,12 @@ mod tests {
             calls in prop::collection::vec((0_u64..4_000, any::<bool>(), any::<bool>()), 0..300),
             generation in 0_u64..4096,
         ) {
-            let (mut buckets, mut list, mut now) = ([0; 10], Vec::new(), 1_000_000_u64);
+            let (mut buckets, mut list, mut now) = ([0; WINDOW_BUCKETS], Vec::new(), 1_000_000_u64);
             for (gap, failed, slow) in calls {
                 now += gap;
                 add(&mut buckets, now, generation, failed, slow);
                 list.push((now, failed, slow));
-                let from = now / BUCKET - 9;
+                let from = now / BUCKET - (WINDOW_BUCKETS as u64 - 1);
                 let live = list.iter().filter(|(at, ..)| at / BUCKET >= from);
                 let mut want = Sums::default();
                 for (_, failed, slow) in live {
@@ -149,7 +155,7 @@ mod tests {
 
     #[test]
     fn another_generation_starts_afresh() {
-        let mut buckets = [0; 10];
+        let mut buckets = [0; WINDOW_BUCKETS];
         add(&mut buckets, 5_000, 7, true, false);
         assert_eq!(sums(&buckets, 5, 8), Sums::default());
         add(&mut buckets, 5_000, 8, false, false);
@@ -158,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_full_bucket_takes_no_more_and_spoils_nothing() {
-        let mut buckets = [0; 10];
+        let mut buckets = [0; WINDOW_BUCKETS];
         for _ in 0..20_000 {
             add(&mut buckets, 0, 0, true, true);
         }

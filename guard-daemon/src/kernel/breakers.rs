@@ -1,0 +1,375 @@
+//! Breakers: which there are, how they judge, and what the operator does to them. Transitions are
+//! made by the hooks; here only those that the operator asks for, by the same steps on the same
+//! words.
+
+use std::collections::{BTreeMap, HashMap as StdHashMap};
+use std::mem::offset_of;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use aya::maps::{Array, HashMap, MapData};
+use guard_common::abi::breaker::{
+    BreakerPolicy, BreakerSlot, MAX_POLICIES, PROBE_RESULTS, STATE_CLOSED, TRANSITIONS_KEPT,
+    Transition, WINDOW_BUCKETS,
+};
+use guard_common::abi::ids::PairKey;
+use guard_common::logic::breaker as machine;
+
+use super::clock::boottime_ns;
+use super::error::KernelError;
+use super::load::Kernel;
+use super::shared::SharedArray;
+
+/// All that the daemon knows of the breakers in the kernel.
+pub(super) struct Breakers {
+    pub(super) of_pair: HashMap<MapData, PairKey, u32>,
+    pub(super) policies: Array<MapData, BreakerPolicy>,
+    pub(super) slots: SharedArray,
+    pub(super) transitions: SharedArray,
+    pub(super) transition_count: SharedArray,
+    pub(super) ended: HashMap<MapData, u64, u32>,
+    pub(super) known: Known,
+}
+
+/// What was written.
+#[derive(Default)]
+pub(super) struct Known {
+    places: BTreeMap<PairKey, u32>,
+    free: Vec<u32>,
+    used: u32,
+    policy_places: StdHashMap<BreakerPolicy, u32>,
+    /// Transitions handed out.
+    seen: u64,
+}
+
+/// One breaker as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct BreakerView {
+    /// Whose.
+    pub pair: PairKey,
+    /// See `logic::breaker::word`.
+    pub word: u64,
+    /// See [`BreakerSlot`].
+    pub outcomes: u64,
+    /// See [`BreakerSlot`].
+    pub failed_ns: u64,
+    /// Calls refused at once.
+    pub rejected: u64,
+    /// Calls held.
+    pub held: u64,
+    /// Calls that monitor mode let pass.
+    pub would_have: u64,
+    /// Probes by `PROBE_*`.
+    pub probes: [u64; PROBE_RESULTS],
+    /// The window's buckets: see `logic::breaker::window`.
+    pub buckets: [u64; WINDOW_BUCKETS],
+}
+
+/// What the operator may do to a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorStep {
+    /// Open it.
+    Trip,
+    /// Close it.
+    Reset,
+}
+
+const WORD: usize = offset_of!(BreakerSlot, word);
+
+impl Kernel {
+    /// Makes, changes and removes breakers until there are exactly these. States of those that stay
+    /// are not touched. Fails when there are more than fit, before anything is changed.
+    pub fn set_breakers(
+        &mut self,
+        wanted: &BTreeMap<PairKey, BreakerPolicy>,
+    ) -> Result<(), KernelError> {
+        let capacity = self.breakers.slots.entries();
+        if wanted.len() > capacity {
+            return Err(KernelError::Full { what: "breakers", wanted: wanted.len(), capacity });
+        }
+        let places = self.breakers.place_policies(wanted)?;
+        let gone: Vec<PairKey> = self
+            .breakers
+            .known
+            .places
+            .keys()
+            .filter(|pair| !wanted.contains_key(pair))
+            .copied()
+            .collect();
+        for pair in gone {
+            self.breakers.remove(pair)?;
+        }
+        for (pair, policy) in wanted {
+            let Some(policy_place) = places.get(policy) else { continue };
+            self.breakers.put(*pair, *policy_place)?;
+        }
+        Ok(())
+    }
+
+    /// Every breaker, by pair.
+    pub fn breakers(&self) -> Vec<BreakerView> {
+        let breakers = &self.breakers;
+        let places = breakers.known.places.iter();
+        places.filter_map(|(pair, place)| breakers.view(*pair, *place as usize)).collect()
+    }
+
+    /// Whether any breaker is not CLOSED.
+    pub fn any_breaker_acts(&self) -> bool {
+        let breakers = &self.breakers;
+        breakers.known.places.values().any(|place| {
+            let word = breakers.slots.word(*place as usize, WORD);
+            word.is_some_and(|word| machine::word::state(word.load(Acquire)) != STATE_CLOSED)
+        })
+    }
+
+    /// Tells the hooks why guard is about to end the socket with this cookie (`ENDED_*`).
+    pub fn note_end(&mut self, cookie: u64, why: u32) -> Result<(), KernelError> {
+        self.breakers.ended.insert(cookie, why, 0).map_err(KernelError::map("ENDED", "writing"))
+    }
+
+    /// Does what the operator asks for; false if there is no such breaker. It is one step of the
+    /// machine, written down like any other.
+    pub fn step_breaker(&mut self, pair: PairKey, step: OperatorStep) -> Result<bool, KernelError> {
+        let breakers = &self.breakers;
+        let Some(place) = breakers.known.places.get(&pair).map(|place| *place as usize) else {
+            return Ok(false);
+        };
+        let (Some(word), Some(policy), Some(seed)) = (
+            breakers.slots.word(place, WORD),
+            breakers.slots.half(place, offset_of!(BreakerSlot, policy)),
+            breakers.slots.half(place, offset_of!(BreakerSlot, seed)),
+        ) else {
+            return Ok(false);
+        };
+        let policy = breakers
+            .policies
+            .get(&policy.load(Acquire), 0)
+            .map_err(KernelError::map("BREAKER_POLICIES", "reading"))?;
+        let seed = u64::from(seed.load(Relaxed));
+        let event = match step {
+            OperatorStep::Trip => machine::Event::OperatorTrip,
+            OperatorStep::Reset => machine::Event::OperatorReset,
+        };
+        let mut old = word.load(Acquire);
+        loop {
+            let now_ns = boottime_ns();
+            let next = machine::step(old, &policy, now_ns, seed, event);
+            match word.compare_exchange(old, next.word, AcqRel, Acquire) {
+                Ok(_) => {
+                    if next.reason != 0 {
+                        breakers.write_down(pair, now_ns, old, next.word, next.reason);
+                    }
+                    return Ok(true);
+                }
+                Err(found) => old = found,
+            }
+        }
+    }
+
+    /// Transitions since the last call, in order, and how many were overwritten before they could
+    /// be read.
+    pub fn take_transitions(&mut self) -> (Vec<Transition>, u64) {
+        self.breakers.take_transitions()
+    }
+}
+
+impl Breakers {
+    /// A place for each policy, written before any breaker names it. Those that no breaker uses any
+    /// more make room when there is none left.
+    fn place_policies(
+        &mut self,
+        wanted: &BTreeMap<PairKey, BreakerPolicy>,
+    ) -> Result<StdHashMap<BreakerPolicy, u32>, KernelError> {
+        let mut needed: StdHashMap<BreakerPolicy, u32> = StdHashMap::new();
+        for policy in wanted.values() {
+            if let Some(place) = self.known.policy_places.get(policy) {
+                needed.insert(*policy, *place);
+            }
+        }
+        let mut used: Vec<bool> = vec![false; MAX_POLICIES];
+        // Those that breakers name until they are written anew must stay as they are, too.
+        for place in self.known.policy_places.values() {
+            if let Some(used) = used.get_mut(*place as usize) {
+                *used = true;
+            }
+        }
+        for policy in wanted.values() {
+            if needed.contains_key(policy) {
+                continue;
+            }
+            let Some(free) = used.iter().position(|used| !used) else {
+                return Err(KernelError::Full {
+                    what: "different settings of breakers",
+                    wanted: needed.len() + 1,
+                    capacity: MAX_POLICIES,
+                });
+            };
+            used[free] = true;
+            let place = free as u32;
+            self.policies
+                .set(place, policy, 0)
+                .map_err(KernelError::map("BREAKER_POLICIES", "writing"))?;
+            needed.insert(*policy, place);
+        }
+        self.known.policy_places.clone_from(&needed);
+        Ok(needed)
+    }
+
+    fn put(&mut self, pair: PairKey, policy_place: u32) -> Result<(), KernelError> {
+        let known = self.known.places.get(&pair).copied();
+        let place = known.or_else(|| self.known.free.pop()).unwrap_or(self.known.used);
+        let at = place as usize;
+        let policy = self.slots.half(at, offset_of!(BreakerSlot, policy));
+        let Some(policy) = policy else {
+            return Err(KernelError::Full {
+                what: "breakers",
+                wanted: at + 1,
+                capacity: self.slots.entries(),
+            });
+        };
+        policy.store(policy_place, Release);
+        if known.is_some() {
+            return Ok(());
+        }
+        self.clear(at);
+        self.of_pair
+            .insert(pair, place, 0)
+            .map_err(KernelError::map("BREAKER_OF_PAIR", "writing"))?;
+        self.known.used = self.known.used.max(place + 1);
+        self.known.places.insert(pair, place);
+        Ok(())
+    }
+
+    /// A fresh breaker at a place that another one may have had: its generation goes on, so that
+    /// calls of the old one count for nothing.
+    fn clear(&self, at: usize) {
+        let word = |offset| self.slots.word(at, offset);
+        if let Some(word) = word(WORD) {
+            let fresh = machine::fresh(word.load(Acquire));
+            word.store(fresh, Release);
+        }
+        let buckets = offset_of!(BreakerSlot, buckets);
+        let probes = offset_of!(BreakerSlot, probes);
+        let of = |start, count| (0..count).map(move |place| start + place * size_of::<u64>());
+        for offset in of(buckets, WINDOW_BUCKETS).chain(of(probes, PROBE_RESULTS)).chain([
+            offset_of!(BreakerSlot, outcomes),
+            offset_of!(BreakerSlot, failed_ns),
+            offset_of!(BreakerSlot, rejected),
+            offset_of!(BreakerSlot, held),
+            offset_of!(BreakerSlot, would_have),
+        ]) {
+            if let Some(word) = word(offset) {
+                word.store(0, Release);
+            }
+        }
+        if let Some(seed) = self.slots.half(at, offset_of!(BreakerSlot, seed)) {
+            seed.store(rand::random(), Release);
+        }
+    }
+
+    fn remove(&mut self, pair: PairKey) -> Result<(), KernelError> {
+        self.of_pair.remove(&pair).map_err(KernelError::map("BREAKER_OF_PAIR", "removing"))?;
+        self.known.free.extend(self.known.places.remove(&pair));
+        Ok(())
+    }
+
+    fn view(&self, pair: PairKey, at: usize) -> Option<BreakerView> {
+        let read = |offset| Some(self.slots.word(at, offset)?.load(Acquire));
+        let mut buckets = [0; WINDOW_BUCKETS];
+        for (bucket, value) in buckets.iter_mut().enumerate() {
+            *value = read(offset_of!(BreakerSlot, buckets) + bucket * size_of::<u64>())?;
+        }
+        let mut probes = [0; PROBE_RESULTS];
+        for (place, value) in probes.iter_mut().enumerate() {
+            *value = read(offset_of!(BreakerSlot, probes) + place * size_of::<u64>())?;
+        }
+        Some(BreakerView {
+            pair,
+            word: read(WORD)?,
+            outcomes: read(offset_of!(BreakerSlot, outcomes))?,
+            failed_ns: read(offset_of!(BreakerSlot, failed_ns))?,
+            rejected: read(offset_of!(BreakerSlot, rejected))?,
+            held: read(offset_of!(BreakerSlot, held))?,
+            would_have: read(offset_of!(BreakerSlot, would_have))?,
+            probes,
+            buckets,
+        })
+    }
+
+    /// As the hooks do it.
+    fn write_down(&self, pair: PairKey, now_ns: u64, old: u64, new: u64, reason: u32) {
+        let Some(count) = self.transition_count.word(0, 0) else { return };
+        let number = count.fetch_add(1, AcqRel);
+        let at = (number % TRANSITIONS_KEPT as u64) as usize;
+        let word = |offset, value| {
+            if let Some(word) = self.transitions.word(at, offset) {
+                word.store(value, Release);
+            }
+        };
+        let half = |offset, value| {
+            if let Some(half) = self.transitions.half(at, offset) {
+                half.store(value, Release);
+            }
+        };
+        word(offset_of!(Transition, sequence), 0);
+        word(offset_of!(Transition, time_ns), now_ns);
+        word(offset_of!(Transition, old), old);
+        word(offset_of!(Transition, new), new);
+        half(offset_of!(Transition, pair.bulkhead), pair.bulkhead);
+        half(offset_of!(Transition, pair.service), pair.service);
+        half(offset_of!(Transition, reason), reason);
+        half(offset_of!(Transition, origin), 0);
+        word(offset_of!(Transition, sequence), number + 1);
+    }
+
+    fn take_transitions(&mut self) -> (Vec<Transition>, u64) {
+        let Some(count) = self.transition_count.word(0, 0).map(|count| count.load(Acquire)) else {
+            return (Vec::new(), 0);
+        };
+        let oldest = count.saturating_sub(TRANSITIONS_KEPT as u64);
+        let mut lost = oldest.saturating_sub(self.known.seen);
+        let mut next = self.known.seen.max(oldest);
+        let mut taken = Vec::new();
+        while next < count {
+            match self.transition(next) {
+                Read::Done(transition) => taken.push(transition),
+                // A hook is writing it: it and what follows come with the next call.
+                Read::NotYet => break,
+                Read::Overwritten => lost += 1,
+            }
+            next += 1;
+        }
+        self.known.seen = next;
+        (taken, lost)
+    }
+
+    fn transition(&self, number: u64) -> Read {
+        let at = (number % TRANSITIONS_KEPT as u64) as usize;
+        let word = |offset| self.transitions.word(at, offset).map_or(0, |word| word.load(Acquire));
+        let half = |offset| self.transitions.half(at, offset).map_or(0, |half| half.load(Acquire));
+        let sequence = || word(offset_of!(Transition, sequence));
+        let before = sequence();
+        let transition = Transition {
+            sequence: before,
+            time_ns: word(offset_of!(Transition, time_ns)),
+            old: word(offset_of!(Transition, old)),
+            new: word(offset_of!(Transition, new)),
+            pair: PairKey {
+                bulkhead: half(offset_of!(Transition, pair.bulkhead)),
+                service: half(offset_of!(Transition, pair.service)),
+            },
+            reason: half(offset_of!(Transition, reason)),
+            origin: half(offset_of!(Transition, origin)),
+        };
+        match (before, sequence()) {
+            (a, b) if a == number + 1 && a == b => Read::Done(transition),
+            (a, b) if a > number + 1 || b > number + 1 => Read::Overwritten,
+            _ => Read::NotYet,
+        }
+    }
+}
+
+enum Read {
+    Done(Transition),
+    NotYet,
+    Overwritten,
+}
