@@ -1,11 +1,14 @@
 //! The plan from a tree without errors. It checks nothing: where the tree has a hole, an error
 //! was reported and the plan is thrown away, so a placeholder will do.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::read::{Named, Node};
+use crate::config::text::signals;
 use crate::plan::{
-    BulkheadPlan, CgroupRoot, DaemonPlan, Mode, OnExit, Plan, Protocol, ServiceClass, ServicePlan,
+    BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Mode, OnExit,
+    OpenAction, OpenPool, Plan, Protocol, ServiceClass, ServicePlan,
 };
 
 pub(super) fn plan(root: &Node) -> Plan {
@@ -13,6 +16,7 @@ pub(super) fn plan(root: &Node) -> Plan {
         daemon: daemon(root.table("daemon").unwrap_or(&Node::default())),
         services: by_name(root.named("services"), service),
         bulkheads: by_name(root.named("bulkheads"), bulkhead),
+        breakers: breakers(root),
     }
 }
 
@@ -52,8 +56,51 @@ fn service(entry: &Named) -> ServicePlan {
     }
 }
 
+fn breakers(root: &Node) -> BreakerRules {
+    let defaults = root.table("defaults").and_then(|defaults| defaults.table("breaker"));
+    let mut rules = BreakerRules {
+        defaults: defaults.map(settings).unwrap_or_default(),
+        of_pairs: BTreeMap::new(),
+    };
+    for bulkhead in root.named("bulkheads") {
+        let breaker = bulkhead.node.table("breaker");
+        for service in breaker.map_or(&[][..], |breaker| breaker.named("services")) {
+            let pair = (bulkhead.name.clone(), service.name.clone());
+            rules.of_pairs.insert(pair, settings(&service.node));
+        }
+    }
+    rules
+}
+
+fn settings(node: &Node) -> BreakerSettings {
+    let integer = |name| node.integer(name).and_then(|n| u32::try_from(n).ok());
+    BreakerSettings {
+        failure_threshold: integer("failure_threshold"),
+        success_rate_below: node.number("success_rate_below"),
+        slow_after: node.duration("slow_after"),
+        slow_share: node.number("slow_share"),
+        abandoned_after: node.duration("abandoned_after"),
+        window: node.duration("window"),
+        min_calls: integer("min_calls"),
+        open_timeout: node.duration("open_timeout"),
+        backoff: node.number("backoff"),
+        max_open_timeout: node.duration("max_open_timeout"),
+        jitter: node.number("jitter"),
+        half_open_calls: integer("half_open_calls"),
+        errno: node.text("errno").and_then(signals::errno),
+        open_pool: node.text("open_pool").and_then(OpenPool::from_name),
+        open_action: node.text("open_action").and_then(OpenAction::from_name),
+        hold_max: node.duration("hold_max"),
+        mode: node.text("mode").and_then(BreakerMode::from_name),
+    }
+}
+
 fn bulkhead(entry: &Named) -> BulkheadPlan {
     // Absent: the bulkhead's name.
     let cgroup = entry.node.text("cgroup").unwrap_or(&entry.name);
-    BulkheadPlan { name: entry.name.clone(), cgroup: PathBuf::from(cgroup) }
+    BulkheadPlan {
+        name: entry.name.clone(),
+        cgroup: PathBuf::from(cgroup),
+        call_timeout: entry.node.duration("call_timeout"),
+    }
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod breaker;
 mod diff;
 mod ids;
 mod words;
 
+pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
 
@@ -23,6 +25,8 @@ pub struct Plan {
     pub services: Vec<ServicePlan>,
     /// Bulkheads in the order of their names.
     pub bulkheads: Vec<BulkheadPlan>,
+    /// What breakers do.
+    pub breakers: BreakerRules,
 }
 
 /// `[daemon]`.
@@ -139,12 +143,20 @@ pub struct BulkheadPlan {
     pub name: String,
     /// Path below the cgroup root, normal components only.
     pub cgroup: PathBuf,
+    /// How long a call may stay without an answer; `None` = as the service's class says.
+    pub call_timeout: Option<Duration>,
 }
 
 impl Plan {
     /// The service with this name.
     pub fn service(&self, name: &str) -> Option<&ServicePlan> {
         self.services.iter().find(|s| s.name == name)
+    }
+
+    /// How long a call of this bulkhead to this service may stay without an answer.
+    pub fn call_timeout(&self, bulkhead: &str, service: &str) -> Option<Duration> {
+        let own = self.bulkhead(bulkhead).and_then(|bulkhead| bulkhead.call_timeout);
+        own.or_else(|| self.service(service)?.class.call_timeout())
     }
 
     /// The bulkhead with this name.

@@ -74,3 +74,21 @@ fn every_change_is_said_where_it_belongs() {
     ];
     assert_eq!(found.needs_restart, needs_restart);
 }
+
+#[test]
+fn breakers_and_timeouts_are_compared_setting_by_setting() {
+    let breaker = |defaults: &str, own: &str| {
+        format!("{OLD}breaker.services.github = {{ {own} }}\n[defaults.breaker]\n{defaults}\n")
+    };
+    let old = breaker("failure_threshold = 3\nopen_timeout = \"5s\"", "errno = \"EPERM\"");
+    let new = breaker("failure_threshold = 4\nbackoff = 2", "errno = \"EPERM\", mode = \"off\"")
+        .replace("[bulkheads.a]", "[bulkheads.a]\ncall_timeout = \"9s\"");
+    let changes = [
+        "bulkhead a: call_timeout default -> 9s",
+        "defaults.breaker: failure_threshold 3 -> 4",
+        "defaults.breaker: open_timeout 5s -> default",
+        "defaults.breaker: backoff default -> 2",
+        "breaker b/github: mode default -> off",
+    ];
+    assert_eq!(diff(&plan(&old), &plan(&new)).changes, changes);
+}

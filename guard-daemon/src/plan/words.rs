@@ -1,6 +1,6 @@
 //! The words for the plan's choices, as the configuration, the status and the metrics use them.
 
-use super::{Mode, OnExit, Protocol, ServiceClass};
+use super::{BreakerMode, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass};
 
 macro_rules! words {
     ($kind:ty: $($variant:ident = $word:literal),+) => {
@@ -30,6 +30,10 @@ macro_rules! words {
 }
 
 words!(Mode: Enforce = "enforce", Monitor = "monitor");
+words!(BreakerMode: Enforce = "enforce", Monitor = "monitor", ForceOpen = "force_open",
+    ForceClosed = "force_closed", Off = "off");
+words!(OpenPool: Keep = "keep", CutIdle = "cut_idle", CutAll = "cut_all");
+words!(OpenAction: Refuse = "refuse", Hold = "hold");
 words!(OnExit: Detach = "detach", Keep = "keep");
 words!(ServiceClass: Generic = "generic", Llm = "llm", LlmLocal = "llm_local", Mcp = "mcp",
     Tool = "tool");

@@ -62,7 +62,7 @@ fn words_of_guard_are_all_there() {
     for class in crate::plan::ServiceClass::ALL {
         let topic = lookup(class.name()).unwrap();
         assert_eq!(topic.kind, "class");
-        assert!(topic.to_string().contains("still to come"), "{topic}");
+        assert!(topic.to_string().contains("connect_timeout and the end"), "{topic}");
     }
     for state in ["connecting", "first_byte", "quiet", "unacknowledged", "peer_closed"] {
         assert_eq!(lookup(state).unwrap().kind, "wait");

@@ -15,6 +15,8 @@ pub(in crate::config) enum Value {
     /// Right, but nothing in this version acts on it.
     Checked,
     Duration(Duration),
+    Integer(u64),
+    Number(f64),
     /// A word, a name or a path, checked.
     Text(String),
     Listen(Option<SocketAddr>),
@@ -68,6 +70,20 @@ impl Node {
     pub(in crate::config) fn duration(&self, name: &str) -> Option<Duration> {
         match self.field(name)?.value {
             Value::Duration(duration) => Some(duration),
+            _ => None,
+        }
+    }
+
+    pub(in crate::config) fn integer(&self, name: &str) -> Option<u64> {
+        match self.field(name)?.value {
+            Value::Integer(integer) => Some(integer),
+            _ => None,
+        }
+    }
+
+    pub(in crate::config) fn number(&self, name: &str) -> Option<f64> {
+        match self.field(name)?.value {
+            Value::Number(number) => Some(number),
             _ => None,
         }
     }

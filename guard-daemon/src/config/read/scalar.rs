@@ -101,7 +101,7 @@ fn from_integer(kind: &Kind, integer: &DeInteger<'_>) -> Read {
             let value = u64::from_str_radix(integer.as_str(), integer.radix());
             let value = value.ok().filter(|v| (min..=max).contains(&v));
             in_range(kind, value.is_some(), &shown)?;
-            Ok(Value::Checked)
+            Ok(value.map_or(Value::Checked, Value::Integer))
         }
         Kind::Number { .. } if integer.radix() == 10 => from_float(kind, integer.as_str()),
         Kind::Duration { .. } => Err(Some(duration::bare_number(&shown))),
@@ -117,7 +117,7 @@ fn from_float(kind: &Kind, text: &str) -> Read {
             // Not-a-number is in no range.
             let value = text.parse::<f64>().ok().filter(|v| (min..=max).contains(&v));
             in_range(kind, value.is_some(), text)?;
-            Ok(Value::Checked)
+            Ok(value.map_or(Value::Checked, Value::Number))
         }
         Kind::Duration { .. } => Err(Some(duration::bare_number(text))),
         Kind::Size { .. } => Err(Some(size::bare_number(text))),

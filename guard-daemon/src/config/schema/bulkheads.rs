@@ -65,8 +65,7 @@ pub(super) static BULKHEAD: &[Key] = &[
          agent gets an error instead of waiting. Silence is not death: reasoning models are mute \
          for minutes. Not below `connect_timeout`.",
     )
-    .example("\"120s\"")
-    .inert(),
+    .example("\"120s\""),
     Key::new(
         "max_calls_per_second",
         Kind::Number { min: 0.001, max: 1_000_000.0 },
@@ -146,5 +145,4 @@ static BULKHEAD_BREAKER: &[Key] = &[Key::new(
     Kind::Named { keys: BREAKER, names: Names::ServiceRef, max: MAX_SERVICES },
     Absent::Words("those of [defaults.breaker]"),
     "Breaker settings for one service, as seen from this bulkhead.",
-)
-.inert()];
+)];

@@ -169,8 +169,7 @@ static DEFAULTS: &[Key] = &[Key::new(
     Kind::Table(breaker::BREAKER),
     Absent::Words("the defaults of its keys"),
     "Breaker settings for every (bulkhead, service) that does not set its own.",
-)
-.inert()];
+)];
 
 #[cfg(test)]
 mod tests;

@@ -44,12 +44,9 @@ fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
         "bulkheads.research.pids_max",
         "bulkheads.research.max_connections",
         "bulkheads.research.connect_timeout",
-        "bulkheads.research.call_timeout",
         "bulkheads.research.max_calls_per_second",
         "bulkheads.research.retries",
         "bulkheads.research.token_budget",
-        "bulkheads.research.breaker.services.github",
-        "defaults.breaker",
         "recovery[0]",
         "retry_policies.network_error",
     ];
@@ -102,6 +99,7 @@ fn the_demo_is_as_the_demo_needs_it() {
         .chain(plan.bulkheads.iter().map(|b| format!("{} {}", b.name, b.cgroup.display())))
         .collect();
     let wanted = [
+        "api 127.0.0.1:18083",
         "github 127.0.0.1:18080",
         "github [::1]:18080",
         "model 127.0.0.1:18082",

@@ -1,5 +1,7 @@
 //! Names of errnos and signals that the configuration may use.
 
+use nix::errno::Errno;
+
 use super::{Problem, shown, suggest};
 
 /// Errnos that a refused connect may return: those that connect(2) can return anyway, so that no
@@ -20,6 +22,13 @@ pub(crate) const ERRNOS: &[&str] = &[
     "EPERM",
     "ETIMEDOUT",
 ];
+
+/// The errno with one of these names.
+pub(crate) fn errno(name: &str) -> Option<Errno> {
+    ERRNOS.iter().find(|known| **known == name)?;
+    // The names are the kernel's own, and so are those of the library's constants.
+    (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name)
+}
 
 /// Signals that a recovery may send.
 pub(crate) const SIGNALS: &[&str] =

@@ -24,7 +24,12 @@ fn plan() -> Plan {
             class: ServiceClass::Generic,
             protocol: Protocol::Auto,
         }],
-        bulkheads: vec![BulkheadPlan { name: "research".into(), cgroup: "research".into() }],
+        breakers: crate::plan::BreakerRules::default(),
+        bulkheads: vec![BulkheadPlan {
+            name: "research".into(),
+            cgroup: "research".into(),
+            call_timeout: None,
+        }],
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
+mod breakers;
+
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
@@ -28,6 +30,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     daemon(&old.daemon, &new.daemon, &mut out);
     services(old, new, &mut out.changes);
     bulkheads(old, new, &mut out.changes);
+    breakers::breakers(&old.breakers, &new.breakers, &mut out.changes);
     out
 }
 
@@ -111,6 +114,15 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
                 before.cgroup.display()
             )),
             Some(_) => {}
+        }
+        let timeout = |plan: &BulkheadPlan| {
+            plan.call_timeout.map_or_else(|| "default".to_owned(), duration::format)
+        };
+        if let Some(before) = before.get(name.as_str())
+            && before.call_timeout != bulkhead.call_timeout
+        {
+            let (old, new) = (timeout(before), timeout(bulkhead));
+            lines.push(format!("bulkhead {name}: call_timeout {old} -> {new}"));
         }
     }
 }
