@@ -3,6 +3,7 @@
 
 mod decode;
 mod process;
+mod sockets;
 mod status;
 mod store;
 mod waits;
@@ -12,6 +13,7 @@ use std::sync::{Arc, RwLock};
 use crate::plan::Ids;
 
 pub use decode::{decode, peer_text};
+pub use sockets::{GuardedSocket, guarded_sockets};
 pub use status::{pair_status, success_ratio};
 pub use store::EventStore;
 pub use waits::{BulkheadView, collect as collect_waits};

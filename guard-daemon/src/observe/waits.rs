@@ -3,17 +3,18 @@
 //! an unanswered datagram is in the counters, but no wait.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use guard_common::abi::socket::{
     EXCHANGE_HANDSHAKE, SOCKET_FAULTED, SOCKET_PASSIVE, SocketState as Remembered,
 };
 
-use super::{decode::peer_text, process};
+use super::decode::peer_text;
+use super::process;
+use super::sockets::{GuardedSocket, guarded_sockets};
 use crate::control::api::{Wait, Waits};
-use crate::kernel::{boottime_ns, decode_socket};
-use crate::net::sock_diag::{self, DiagSocket, SocketState};
+use crate::kernel::boottime_ns;
+use crate::net::sock_diag::{DiagSocket, SocketState};
 use crate::plan::Ids;
 
 /// Silence after an answer began is listed from here on: stall_warn of DESIGN.md.
@@ -34,32 +35,15 @@ pub fn collect(
     bulkheads: &BTreeMap<u32, BulkheadView>,
     ids: &Ids,
 ) -> Waits {
-    let mut problems = Vec::new();
-    let mut sockets = Vec::new();
-    match sock_diag::dump(Some(storage)) {
-        Ok(found) => sockets.extend(found),
-        Err(error) => problems.push(error.to_string()),
-    }
-    let mut seen_namespaces = Vec::new();
-    for pid in bulkheads.values().flat_map(|view| &view.foreign_namespaces) {
-        let Some(namespace) = process::network_namespace(*pid) else { continue };
-        if seen_namespaces.contains(&namespace) {
-            continue;
-        }
-        seen_namespaces.push(namespace);
-        match dump_namespace_of(*pid, storage) {
-            Ok(found) => sockets.extend(found),
-            Err(error) => problems.push(format!("network namespace of process {pid}: {error}")),
-        }
-    }
+    let foreign = bulkheads.values().flat_map(|view| &view.foreign_namespaces).copied();
+    let (sockets, problems) = guarded_sockets(storage, foreign);
     let mut owners: HashMap<u32, HashMap<u32, u32>> = HashMap::new();
     let now_ns = boottime_ns();
     let mut waits: Vec<_> = sockets
         .iter()
-        .filter_map(|socket| {
-            let remembered = decode_socket(socket.storage.as_ref()?)?;
+        .filter_map(|GuardedSocket { socket, remembered, .. }| {
             let view = bulkheads.get(&remembered.bulkhead)?;
-            let mut wait = judge(socket, &remembered, now_ns, ids)?;
+            let mut wait = judge(socket, remembered, now_ns, ids)?;
             if wait.pid == 0 || process::command(wait.pid).is_empty() {
                 let owners = owners
                     .entry(remembered.bulkhead)
@@ -72,14 +56,6 @@ pub fn collect(
         .collect();
     waits.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
     Waits { schema: "guard.waits/1".to_owned(), waits, problems }
-}
-
-fn dump_namespace_of(
-    pid: u32,
-    storage: BorrowedFd<'_>,
-) -> Result<Vec<DiagSocket>, Box<dyn std::error::Error>> {
-    let namespace = File::open(format!("/proc/{pid}/ns/net"))?;
-    Ok(sock_diag::dump_in_netns(namespace.as_fd(), Some(storage))?)
 }
 
 fn seconds_since(then_ns: u64, now_ns: u64) -> f64 {

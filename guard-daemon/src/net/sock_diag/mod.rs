@@ -1,6 +1,5 @@
 //! Lists TCP and UDP sockets with what the kernel knows of each: addresses, owner, cgroup,
-//! `tcp_info` and, given a map, guard's own BPF socket storage. Read-only: it neither changes nor
-//! closes a socket.
+//! `tcp_info` and, given a map, guard's own BPF socket storage; and ends single ones (`destroy`).
 
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
@@ -9,11 +8,13 @@ use nix::sched::{CloneFlags, setns};
 
 use super::netlink::{Builder, Connection, DUMP, NetlinkError, REQUEST};
 
+mod destroy;
 mod parse;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
 
+pub use destroy::{Destroyed, can_destroy, destroy, destroy_in_netns};
 pub use tcp_info::TcpInfo;
 
 /// `SOCK_DIAG_BY_FAMILY`.
@@ -124,6 +125,15 @@ pub enum DiagError {
         /// Why.
         source: NetlinkError,
     },
+    /// A socket could not be ended.
+    #[error(
+        "the kernel does not end a socket: {source}; it needs root or CAP_NET_ADMIN, and a kernel \
+         with CONFIG_INET_DIAG_DESTROY (Debian's have it)"
+    )]
+    Destroy {
+        /// Why.
+        source: NetlinkError,
+    },
     /// The namespace cannot be entered.
     #[error("cannot enter the network namespace: {0}; root or CAP_SYS_ADMIN is needed")]
     Namespace(std::io::Error),
@@ -169,10 +179,18 @@ pub fn dump_in_netns(
     netns: BorrowedFd<'_>,
     map: Option<BorrowedFd<'_>>,
 ) -> Result<Vec<DiagSocket>, DiagError> {
+    in_netns(netns, || dump(map))
+}
+
+/// Runs `work` in a thread that enters the network namespace and ends.
+fn in_netns<T: Send>(
+    netns: BorrowedFd<'_>,
+    work: impl FnOnce() -> Result<T, DiagError> + Send,
+) -> Result<T, DiagError> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             setns(netns, CloneFlags::CLONE_NEWNET).map_err(|e| DiagError::Namespace(e.into()))?;
-            dump(map)
+            work()
         });
         let panicked = || DiagError::Namespace(std::io::Error::other("its thread panicked"));
         thread.join().unwrap_or_else(|_| Err(panicked()))
