@@ -10,6 +10,8 @@
 //! | GET /v1/faults | | [`Faults`] |
 //! | POST /v1/faults | [`FaultRequest`] | [`FaultRecord`] |
 //! | DELETE /v1/faults, /v1/faults/ID | | [`Faults`] (those that were cleared) |
+//! | GET /v1/breakers | | [`Breakers`] |
+//! | POST /v1/breakers | [`BreakerRequest`] | [`Breakers`] (the one that was changed) |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
 //! | POST /v1/resume | | [`Done`] |
 //! | POST /v1/reload?dry_run=BOOL | | [`Reloaded`] |
@@ -19,8 +21,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod breaker;
 mod fault;
 pub use super::query::EventQuery;
+pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.

@@ -4,8 +4,8 @@
 use tokio::sync::mpsc;
 
 use super::api::{
-    Doctor, Done, ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults,
-    HaltRequest, Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Doctor, Done, ErrorBody, EventQuery, EventRecord, Events,
+    FaultRecord, FaultRequest, Faults, HaltRequest, Joined, Reloaded, Status, Waits,
 };
 use super::peer::Peer;
 
@@ -48,6 +48,16 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         id: Option<u64>,
     ) -> impl Future<Output = Result<Faults, ErrorBody>> + Send;
+
+    /// `GET /v1/breakers`.
+    fn breakers(&self) -> impl Future<Output = Result<Breakers, ErrorBody>> + Send;
+
+    /// `POST /v1/breakers`.
+    fn change_breaker(
+        &self,
+        peer: Peer,
+        request: BreakerRequest,
+    ) -> impl Future<Output = Result<Breakers, ErrorBody>> + Send;
 
     /// `POST /v1/halt`.
     fn halt(

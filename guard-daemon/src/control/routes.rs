@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::error;
 
-use super::api::{ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest};
+use super::api::{BreakerRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest};
 use super::extract::{Input, Params};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -42,6 +42,7 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/events", get(events::<H>))
         .route("/v1/faults", get(faults::<H>).post(inject::<H>).delete(clear_all::<H>))
         .route("/v1/faults/{id}", delete(clear::<H>))
+        .route("/v1/breakers", get(breakers::<H>).post(change_breaker::<H>))
         .route("/v1/halt", post(halt::<H>))
         .route("/v1/resume", post(resume::<H>))
         .route("/v1/reload", post(reload::<H>))
@@ -133,6 +134,18 @@ async fn clear<H: Handler>(
         Failure::bad(StatusCode::BAD_REQUEST, error, "guardctl fault list")
     })?;
     answer(async move { app.handler.clear(peer, Some(id)).await }).await
+}
+
+async fn breakers<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.breakers().await }).await
+}
+
+async fn change_breaker<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<BreakerRequest>,
+) -> Reply {
+    answer(async move { app.handler.change_breaker(peer, request).await }).await
 }
 
 async fn halt<H: Handler>(

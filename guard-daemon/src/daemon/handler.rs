@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::control::api::{
-    Doctor, Done, ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults,
-    HaltRequest, Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Doctor, Done, ErrorBody, EventQuery, EventRecord, Events,
+    FaultRecord, FaultRequest, Faults, HaltRequest, Joined, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, Peer};
 use crate::fault::{Context, Effect, Engine, FaultError, FaultSpec};
@@ -75,6 +75,18 @@ impl Handler for Control {
 
     async fn clear(&self, peer: Peer, id: Option<u64>) -> Result<Faults, ErrorBody> {
         self.blocking(move |guard| guard.clear(&peer, id)).await
+    }
+
+    async fn breakers(&self) -> Result<Breakers, ErrorBody> {
+        self.blocking(|guard| Ok(guard.breakers_now())).await
+    }
+
+    async fn change_breaker(
+        &self,
+        peer: Peer,
+        request: BreakerRequest,
+    ) -> Result<Breakers, ErrorBody> {
+        self.blocking(move |guard| guard.change_breaker(&peer, &request)).await
     }
 
     async fn halt(&self, peer: Peer, request: HaltRequest) -> Result<Faults, ErrorBody> {

@@ -3,8 +3,11 @@
 //! State that changes lives in one place (`state::State`) behind one lock. Whoever holds it for
 //! longer than the fault lease makes all faults lapse, which is the safe side.
 
+mod breaker_control;
+mod breakers;
 mod bulkheads;
 mod cleanup;
+mod cutting;
 mod doctor;
 mod endpoints;
 mod error;

@@ -128,6 +128,7 @@ impl Guard {
         }
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
+        state.write_breakers(&self.ids)?;
         self.names.send_replace(names(&state.plan));
         first_error.map_or(Ok(()), Err)
     }

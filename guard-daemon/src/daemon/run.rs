@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, mpsc};
 use std::time::Instant;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::cutting::{CutRules, PoolCut};
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::handler::Control;
@@ -31,6 +32,8 @@ use crate::telemetry::{http, notify};
 
 /// Pairs that may have counters without a restart: room for reloads.
 const MIN_PAIRS: u32 = 65_536;
+/// Breakers that fit without a restart. Their memory is taken at the start: 2 MiB.
+const MIN_BREAKERS: u32 = 16_384;
 /// Endpoints, resolved addresses included, that fit without a restart.
 const MIN_ENDPOINTS: u32 = 65_536;
 
@@ -53,14 +56,14 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
     let metrics = bind_metrics(&loaded.plan).await?;
     let address = metrics.as_ref().and_then(|m| m.local_addr().ok());
     let started = tokio::task::block_in_place(|| start(config_path, loaded, undo, address));
-    let (guard, events) = match started {
+    let Started { guard, events, pools } = match started {
         Ok(started) => started,
         Err(error) => {
             unlink(&control_socket);
             return Err(error);
         }
     };
-    let threads = Threads::start(&guard, events)?;
+    let threads = Threads::start(&guard, events, pools)?;
     let (stopping, stopped) = watch::channel(false);
     let servers = serve(&guard, listener, metrics, &stopped);
     let resolving = tokio::spawn(resolve(Arc::clone(&guard), stopped.clone()));
@@ -166,13 +169,14 @@ fn start(
     loaded: Loaded,
     mut undo: UndoLog,
     metrics_address: Option<SocketAddr>,
-) -> Result<(Arc<Guard>, EventReader), DaemonError> {
+) -> Result<Started, DaemonError> {
     let plan = loaded.plan;
     let pairs = plan.bulkheads.len() * (plan.services.len() + 1);
     let endpoints: usize = plan.services.iter().map(|service| service.endpoints.len()).sum();
     let mut kernel = Kernel::load(LoadOptions {
         pairs: MIN_PAIRS.max(pairs as u32),
         endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
+        breakers: MIN_BREAKERS.max(pairs as u32),
     })?;
     for distribution in Distribution::ALL {
         kernel.set_jitter_table(distribution.id(), &distribution.table())?;
@@ -221,10 +225,16 @@ fn start(
         left_cgroups,
         resolved: Resolved::default(),
         faults: FaultManager::new(runtime.join("gates")),
+        breaker_modes: BTreeMap::new(),
+        transition_counts: BTreeMap::new(),
+        cut_rules: CutRules::default(),
+        cut_counts: BTreeMap::new(),
+        would_cut: BTreeMap::new(),
         metrics_address,
         kernel,
         plan,
     };
+    let (cuts, pools) = mpsc::channel();
     let guard = Arc::new(Guard {
         config_path,
         started: Instant::now(),
@@ -236,13 +246,21 @@ fn start(
         scrapes: AtomicU64::new(0),
         last_scrape_ns: AtomicU64::new(0),
         peers_refused: AtomicU64::new(0),
+        cuts,
     });
     let set_up = guard.set_up();
     if let Err(error) = set_up {
         take_down(&guard);
         return Err(error);
     }
-    Ok((guard, events))
+    Ok(Started { guard, events, pools })
+}
+
+/// What the threads work on.
+struct Started {
+    guard: Arc<Guard>,
+    events: EventReader,
+    pools: mpsc::Receiver<PoolCut>,
 }
 
 impl Guard {
@@ -253,7 +271,7 @@ impl Guard {
         for bulkhead in state.plan.bulkheads.clone() {
             state.add_bulkhead(&bulkhead, &self.ids)?;
         }
-        Ok(())
+        state.write_breakers(&self.ids)
     }
 }
 

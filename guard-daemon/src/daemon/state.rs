@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
 
+use super::breakers::TransitionCounts;
 use super::bulkheads::LiveBulkhead;
+use super::cutting::{CutCounts, CutRules, PoolCut};
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use crate::cgroup::{Hierarchy, Root};
@@ -17,7 +19,7 @@ use crate::fault::{Engines, FaultManager};
 use crate::journal::UndoLog;
 use crate::kernel::{Kernel, Lease};
 use crate::observe::{EventStore, SharedIds};
-use crate::plan::{Mode, Plan};
+use crate::plan::{BreakerMode, Mode, Plan};
 
 /// guardd while it runs.
 pub struct Guard {
@@ -33,6 +35,8 @@ pub struct Guard {
     pub(crate) scrapes: AtomicU64,
     /// When the last one was, ns after `started`; 0 = never.
     pub(crate) last_scrape_ns: AtomicU64,
+    /// Pools to cut; the thread that does it waits for them.
+    pub(crate) cuts: std::sync::mpsc::Sender<PoolCut>,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }
@@ -54,6 +58,13 @@ pub(crate) struct State {
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
+    /// Modes that the operator has set since the start, by bulkhead and service.
+    pub(crate) breaker_modes: BTreeMap<(String, String), BreakerMode>,
+    pub(crate) transition_counts: TransitionCounts,
+    pub(crate) cut_rules: CutRules,
+    pub(crate) cut_counts: CutCounts,
+    /// Those that monitor mode left alone.
+    pub(crate) would_cut: CutCounts,
     /// Where `/metrics` listens, as bound.
     pub(crate) metrics_address: Option<SocketAddr>,
 }
@@ -92,6 +103,9 @@ impl State {
         let mut flags = 0;
         if has_any_port(&self.plan) {
             flags |= guard_common::abi::policy::FLAG_ANY_PORT_ENDPOINTS;
+        }
+        if self.cut_rules.holds_any() {
+            flags |= guard_common::abi::policy::FLAG_HOLDS;
         }
         let control = Control {
             mode: if self.monitor() { MODE_MONITOR } else { MODE_ENFORCE },

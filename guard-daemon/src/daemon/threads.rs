@@ -1,12 +1,16 @@
-//! What guardd does without being asked: renew the lease, end faults in time, read events, repair
-//! bulkheads, forget old addresses. Plain threads: none of them may depend on the runtime that
+//! What guardd does without being asked: renew the lease, end faults in time, read events, end
+//! sockets that hold agents up, repair bulkheads, forget old addresses. Plain threads: none of them may depend on the runtime that
 //! answers requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use guard_common::abi::event::EVENT_BREAKER;
+
+use super::cutting::PoolCut;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::kernel::{EventReader, KernelError};
@@ -41,12 +45,18 @@ pub(crate) struct Threads {
 
 impl Threads {
     /// Starts them.
-    pub(crate) fn start(guard: &Arc<Guard>, events: EventReader) -> Result<Self, DaemonError> {
+    pub(crate) fn start(
+        guard: &Arc<Guard>,
+        events: EventReader,
+        pools: Receiver<PoolCut>,
+    ) -> Result<Self, DaemonError> {
         let mut threads = Self { stop: Arc::default(), handles: Vec::new() };
         let ticking = Arc::clone(guard);
         threads.spawn("guard-tick", move |stop| tick(&ticking, stop))?;
         let reading = Arc::clone(guard);
         threads.spawn("guard-events", move |stop| read_events(&reading, events, stop))?;
+        let cutting = Arc::clone(guard);
+        threads.spawn("guard-cuts", move |stop| cutting.cut_until(&pools, stop))?;
         Ok(threads)
     }
 
@@ -103,6 +113,8 @@ impl Guard {
     /// the next call.
     fn tick_once(&self) -> Duration {
         let mut state = self.lock();
+        // Each comes with an event too; this is for those whose event was lost.
+        self.report_transitions(&mut state);
         let lease = state.plan.daemon.fault_lease;
         if !state.faults.any() {
             return TICK_IDLE.min(lease / 2);
@@ -170,10 +182,18 @@ impl Guard {
 
 fn read_events(guard: &Guard, mut reader: EventReader, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
+        let mut breakers_changed = false;
         let read = reader.read(EVENT_WAIT, EVENT_BATCH, |event| {
+            if event.kind == EVENT_BREAKER {
+                breakers_changed = true;
+                return;
+            }
             let record = with_ids(&guard.ids, |ids| decode(&event, ids));
             guard.events.push(record);
         });
+        if breakers_changed {
+            guard.report_transitions(&mut guard.lock());
+        }
         // A full batch means that there are more.
         if matches!(read, Ok((taken, _)) if (1..EVENT_BATCH).contains(&taken)) {
             std::thread::sleep(EVENT_PAUSE);

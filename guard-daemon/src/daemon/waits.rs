@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use super::breakers::{reason_name, state_name};
 use super::error::DaemonError;
 use super::state::{Guard, State};
-use crate::control::api::Waits;
+use crate::control::api::{BreakerRecord, Waits};
 use crate::net::sock_diag;
 use crate::observe::{BulkheadView, collect_waits, with_ids};
 use crate::telemetry::http::Source;
-use crate::telemetry::metrics::{PairSample, Sample};
+use crate::telemetry::metrics::{CutSample, PairSample, Sample, TransitionSample};
 
 /// Pairs up to which every configured one has its zeros in `/metrics`; beyond it only those with
 /// traffic, so that 100 bulkheads × 100 services do not make 70,000 series of zeros.
@@ -64,6 +65,10 @@ impl Guard {
         Ok(Sample {
             pairs: self.pair_samples(&state)?,
             faults,
+            breakers: worth_a_series(self.breaker_records(&state)),
+            transitions: transition_samples(&state),
+            cuts: cut_samples(&state),
+            would_cut: state.would_cut.values().sum(),
             waits: waits.waits,
             map_entries: state.kernel.map_entries()?,
             programs: state.kernel.program_runs(),
@@ -102,7 +107,41 @@ impl Source for Guard {
     }
 }
 
-fn storage_of(state: &State) -> Result<OwnedFd, DaemonError> {
+fn transition_samples(state: &State) -> Vec<TransitionSample> {
+    let samples = state.transition_counts.iter();
+    samples
+        .map(|((bulkhead, destination, from, to, reason), count)| TransitionSample {
+            bulkhead: bulkhead.clone(),
+            destination: destination.clone(),
+            from: state_name(*from),
+            to: state_name(*to),
+            reason: reason_name(*reason),
+            count: *count,
+        })
+        .collect()
+}
+
+/// All breakers, or, where they are many, those that something has happened to.
+fn worth_a_series(mut breakers: Vec<BreakerRecord>) -> Vec<BreakerRecord> {
+    if breakers.len() > ZERO_PAIRS {
+        breakers.retain(|breaker| !breaker.last_outcomes.is_empty() || breaker.state != "closed");
+    }
+    breakers
+}
+
+fn cut_samples(state: &State) -> Vec<CutSample> {
+    let samples = state.cut_counts.iter();
+    samples
+        .map(|((bulkhead, destination, cause), count)| CutSample {
+            bulkhead: bulkhead.clone(),
+            destination: destination.clone(),
+            reason: cause.name(),
+            count: *count,
+        })
+        .collect()
+}
+
+pub(super) fn storage_of(state: &State) -> Result<OwnedFd, DaemonError> {
     let storage = state.kernel.socket_storage()?;
     storage
         .try_clone_to_owned()

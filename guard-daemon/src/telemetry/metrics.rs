@@ -13,8 +13,12 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::control::api::{FaultRecord, Wait};
+use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
+
+mod breakers;
+
+pub use breakers::{CutSample, TransitionSample};
 
 const NS_PER_SECOND: f64 = 1e9;
 const US_PER_SECOND: f64 = 1e6;
@@ -37,6 +41,14 @@ pub struct Sample {
     pub pairs: Vec<PairSample>,
     /// Faults active or scheduled, and those that ended lately.
     pub faults: Vec<FaultRecord>,
+    /// Breakers.
+    pub breakers: Vec<BreakerRecord>,
+    /// What they did since the start.
+    pub transitions: Vec<TransitionSample>,
+    /// Connections that guard ended.
+    pub cuts: Vec<CutSample>,
+    /// Those that monitor mode left alone.
+    pub would_cut: u64,
     /// Hanging calls.
     pub waits: Vec<Wait>,
     /// Entries in use and capacity of maps.
@@ -142,6 +154,7 @@ impl Collector for Sample {
         self.encode_calls(encoder)?;
         self.encode_traffic(encoder)?;
         self.encode_faults(encoder)?;
+        self.encode_breakers(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;
         self.encode_daemon(encoder)
@@ -299,8 +312,15 @@ impl Sample {
         });
         family("guard_fault_active", "1 while a fault acts").gauges(encoder, active)?;
         let would: u64 = self.faults.iter().map(|fault| fault.counters.would_have).sum();
-        family("guard_would_have", "What monitor mode left undone")
-            .counters(encoder, [([("action", "fault".to_owned())], would as f64)])?;
+        family("guard_would_have", "What monitor mode left undone").counters(
+            encoder,
+            [
+                ("fault", would),
+                ("breaker", self.breakers.iter().map(|b| b.would_have).sum()),
+                ("end_connection", self.would_cut),
+            ]
+            .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
+        )?;
         family("guard_halted", "1 while faults are halted")
             .gauges(encoder, [([], f64::from(u8::from(self.halted)))])
     }
@@ -344,13 +364,20 @@ impl Sample {
         let one = |value: u64| [([], value as f64)];
         family("guard_events_lost", "Kernel events that did not fit into the ring buffer")
             .counters(encoder, one(self.hooks.events_lost))?;
-        let HookStats { odd_packets, storage_failures, stats_failures, sockless_packets, .. } =
-            self.hooks;
+        let HookStats {
+            events_lost: _,
+            odd_packets,
+            storage_failures,
+            stats_failures,
+            sockless_packets,
+            contended_breakers,
+        } = self.hooks;
         let problems = [
             ("odd_packet", odd_packets),
             ("no_socket_storage", storage_failures),
             ("no_counters", stats_failures),
             ("no_socket", sockless_packets),
+            ("contended_breaker", contended_breakers),
         ]
         .map(|(reason, n)| ([("reason", reason.to_owned())], n as f64));
         family(

@@ -68,6 +68,31 @@ fn events_are_filtered_and_limited() {
 }
 
 #[test]
+fn a_breaker_is_tripped_and_reset() {
+    let rig = Rig::start();
+    let closed = rig.run(&["breaker", "list"]);
+    assert_eq!(closed.code, Some(0), "{closed:?}");
+    assert!(closed.out.contains("research/github"), "{}", closed.out);
+    let open = rig.run(&["breaker", "trip", "research/github", "--json"]).json();
+    assert_eq!(
+        (&open["schema"], &open["breakers"][0]["state"]),
+        (&"guard.breakers/1".into(), &"open".into())
+    );
+    let reset = rig.run(&["breaker", "reset", "research/github", "--json"]).json();
+    assert_eq!(reset["breakers"][0]["state"], "closed");
+    let mode = rig.run(&["breaker", "mode", "research/github", "force_open", "--json"]).json();
+    assert_eq!(mode["breakers"][0]["mode"], "force_open");
+    for wrong in [
+        &["trip", "research"][..],
+        &["mode", "research/github", "loud"],
+        &["trip", "research/nothing"],
+    ] {
+        let answer = rig.run(&[&["breaker"], wrong].concat());
+        assert_eq!(answer.code, Some(2), "{wrong:?}: {answer:?}");
+    }
+}
+
+#[test]
 fn a_fault_from_beginning_to_end() {
     let rig = Rig::start();
     let inject =

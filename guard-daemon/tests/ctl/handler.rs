@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guard_daemon::control::api::{
-    BulkheadStatus, Check, CheckResult, Doctor, Done, ErrorBody, EventQuery, EventRecord, Events,
-    FaultCounters, FaultRecord, FaultRequest, Faults, HaltRequest, Joined, Reloaded, ServiceStatus,
-    Status, Wait, Waits,
+    BreakerAction, BreakerRecord, BreakerRequest, Breakers, BulkheadStatus, Check, CheckResult,
+    Doctor, Done, ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord,
+    FaultRequest, Faults, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
 };
 use guard_daemon::control::{Handler, Peer};
 use tokio::sync::{broadcast, mpsc};
@@ -20,6 +20,7 @@ pub(crate) struct TestHandler {
     pub(crate) followers: AtomicU64,
     pub(crate) live: broadcast::Sender<EventRecord>,
     faults: Mutex<Vec<(FaultRecord, Instant)>>,
+    breaker: Mutex<String>,
 }
 
 impl Default for TestHandler {
@@ -31,8 +32,24 @@ impl Default for TestHandler {
             followers: AtomicU64::new(0),
             live: broadcast::channel(64).0,
             faults: Mutex::default(),
+            breaker: Mutex::new("closed".into()),
         }
     }
+}
+
+/// The one breaker.
+fn breakers(state: String, mode: &str) -> Breakers {
+    let breaker = BreakerRecord {
+        bulkhead: "research".into(),
+        service: "github".into(),
+        remaining_seconds: (state == "open").then_some(60.0),
+        state,
+        mode: mode.into(),
+        failure_threshold: 5,
+        why: "no call yet".into(),
+        ..BreakerRecord::default()
+    };
+    Breakers { schema: "guard.breakers/1".into(), breakers: vec![breaker] }
 }
 
 /// An event of `bulkhead`.
@@ -212,6 +229,32 @@ impl Handler for TestHandler {
         let end = Instant::now() + Duration::from_secs_f64(request.duration_seconds);
         faults.push((fault.clone(), end));
         Ok(fault)
+    }
+
+    async fn breakers(&self) -> Result<Breakers, ErrorBody> {
+        let state = self.breaker.lock().unwrap().clone();
+        Ok(breakers(state, "enforce"))
+    }
+
+    async fn change_breaker(
+        &self,
+        _peer: Peer,
+        request: BreakerRequest,
+    ) -> Result<Breakers, ErrorBody> {
+        if request.service != "github" {
+            return Err(no(
+                &format!("bulkhead research has no breaker for {:?}", request.service),
+                2,
+            ));
+        }
+        let mut state = self.breaker.lock().unwrap();
+        let mode = request.mode.as_deref().unwrap_or("enforce");
+        match request.action {
+            BreakerAction::Trip => "open".clone_into(&mut state),
+            BreakerAction::Reset => "closed".clone_into(&mut state),
+            BreakerAction::Mode => {}
+        }
+        Ok(breakers(state.clone(), mode))
     }
 
     async fn clear(&self, _peer: Peer, id: Option<u64>) -> Result<Faults, ErrorBody> {

@@ -58,6 +58,33 @@ Examples:
 
 Children started later stay in the bulkhead; those that run already must be named.";
 
+pub(super) const BREAKER: &str = "\
+Examples:
+  guardctl breaker list
+  guardctl breaker reset research/github";
+
+pub(super) const BREAKER_LIST: &str = "\
+Examples:
+  guardctl breaker list
+  guardctl breaker list --json | jq '.breakers[] | select(.state != \"closed\")'";
+
+pub(super) const BREAKER_TRIP: &str = "\
+Examples:
+  guardctl breaker trip research/github
+  guardctl breaker trip research/github --json
+
+It lets a probe through after its open_timeout. To keep it open: breaker mode ... force_open";
+
+pub(super) const BREAKER_RESET: &str = "\
+Examples:
+  guardctl breaker reset research/github
+  guardctl breaker reset research/github --json";
+
+pub(super) const BREAKER_MODE: &str = "\
+Examples:
+  guardctl breaker mode research/github monitor
+  guardctl breaker mode research/github enforce";
+
 pub(super) const FAULT: &str = "\
 Examples:
   guardctl fault list

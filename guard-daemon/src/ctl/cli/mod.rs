@@ -1,6 +1,7 @@
 //! The arguments of `guardctl`: what clap reads, nothing else. Values are checked for their
 //! form here and for their meaning by guardd, which alone knows the configuration.
 
+mod breaker;
 mod examples;
 mod fault;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use breaker::{BreakerCommand, BreakerName};
 pub use fault::{FaultCommand, InjectArgs};
 
 /// Where guardd listens unless told otherwise.
@@ -107,6 +109,9 @@ pub enum Command {
         #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
         pids: Vec<u32>,
     },
+    /// Circuit breakers: how they stand and why; open, close, change them
+    #[command(subcommand, after_help = examples::BREAKER)]
+    Breaker(BreakerCommand),
     /// Disturb the network of a bulkhead, for a limited time
     #[command(subcommand, after_help = examples::FAULT)]
     Fault(FaultCommand),

@@ -1,5 +1,6 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
+mod breaker;
 mod events;
 mod fault;
 
@@ -40,6 +41,7 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
             Ok(0)
         }
         Command::Events(arguments) => events::run(client, arguments, output).await,
+        Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
         Command::Move { bulkhead, pids } => join(client, &bulkhead, pids, output).await,
         Command::Halt { reason } => {

@@ -2,6 +2,7 @@
 //! Never prints, never asks; whatever comes from outside (names of processes, messages) loses
 //! its control characters here, so that no agent can write to the operator's terminal.
 
+mod breaker;
 mod doctor;
 mod event;
 mod fault;
@@ -12,6 +13,7 @@ mod table;
 mod text;
 mod waits;
 
+pub(super) use breaker::breakers;
 pub(super) use doctor::doctor;
 pub(super) use event::{event, events};
 pub(super) use fault::{fault_ended, fault_list, fault_started, faults_cleared, halted};

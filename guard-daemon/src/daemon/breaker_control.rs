@@ -1,0 +1,184 @@
+//! Breakers as the operator sees and changes them.
+
+use guard_common::abi::breaker::{
+    PROBE_FAILED, PROBE_GIVEN_BACK, PROBE_SUCCEEDED, STATE_CLOSED, STATE_HALF_OPEN, STATE_OPEN,
+};
+use guard_common::abi::ids::PairKey;
+use guard_common::abi::outcome::Outcome;
+use guard_common::logic::breaker::{window, word};
+
+use super::breakers::{policy, state_name};
+use super::state::{Guard, State};
+use crate::control::Peer;
+use crate::control::api::{
+    BreakerAction, BreakerRecord, BreakerRequest, Breakers, ErrorBody, WindowRecord,
+};
+use crate::kernel::{BreakerView, OperatorStep, boottime_ns};
+use crate::observe::with_ids;
+use crate::plan::{BreakerMode, Protocol};
+
+/// Outcomes that a slot keeps.
+const OUTCOMES_KEPT: u32 = 16;
+
+fn wrong(error: String, help: &str) -> ErrorBody {
+    ErrorBody { error, help: help.to_owned(), exit_code: 2 }
+}
+
+impl Guard {
+    /// Every breaker.
+    pub(super) fn breakers_now(&self) -> Breakers {
+        let breakers = self.breaker_records(&self.lock());
+        Breakers { schema: "guard.breakers/1".into(), breakers }
+    }
+
+    /// The same, for whoever has the state.
+    pub(super) fn breaker_records(&self, state: &State) -> Vec<BreakerRecord> {
+        let mut breakers: Vec<_> =
+            state.kernel.breakers().iter().map(|view| self.record(state, view)).collect();
+        breakers.sort_by(|a, b| (&a.bulkhead, &a.service).cmp(&(&b.bulkhead, &b.service)));
+        breakers
+    }
+
+    fn record(&self, state: &State, view: &BreakerView) -> BreakerRecord {
+        let (bulkhead, service) = with_ids(&self.ids, |ids| {
+            (
+                ids.bulkhead_name(view.pair.bulkhead).to_owned(),
+                ids.service_name(view.pair.service).to_owned(),
+            )
+        });
+        let plan = state.breaker_plan(&bulkhead, &service);
+        let now_ns = boottime_ns();
+        let number = word::state(view.word);
+        let seconds = |ns: u64| ns as f64 / 1e9;
+        let outcomes = outcomes(view.outcomes);
+        let kernel = policy(&plan, Protocol::Auto);
+        let sums = (kernel.bucket_ns != 0).then(|| {
+            let epoch = window::epoch(&kernel, now_ns);
+            window::sums(&view.buckets, epoch, word::generation(view.word))
+        });
+        BreakerRecord {
+            state: state_name(number).to_owned(),
+            mode: plan.mode.name().to_owned(),
+            failures: if number == STATE_CLOSED { word::failures(view.word) } else { 0 },
+            failure_threshold: plan.failure_threshold,
+            trips: word::trips(view.word),
+            remaining_seconds: (number == STATE_OPEN)
+                .then(|| seconds(word::remaining_ns(view.word, now_ns))),
+            window: sums.map(|sums| WindowRecord {
+                calls: sums.calls,
+                failed: sums.failed,
+                slow: sums.slow,
+            }),
+            rejected: view.rejected,
+            held: view.held,
+            would_have: view.would_have,
+            probes_succeeded: view.probes[PROBE_SUCCEEDED],
+            probes_failed: view.probes[PROBE_FAILED],
+            probes_given_back: view.probes[PROBE_GIVEN_BACK],
+            generation: word::generation(view.word),
+            last_failure_seconds: (view.failed_ns != 0)
+                .then(|| seconds(now_ns.saturating_sub(view.failed_ns))),
+            why: why(number, plan.mode, &outcomes, sums),
+            last_outcomes: outcomes,
+            bulkhead,
+            service,
+        }
+    }
+
+    /// Does what the operator asks for.
+    pub(super) fn change_breaker(
+        &self,
+        peer: &Peer,
+        request: &BreakerRequest,
+    ) -> Result<Breakers, ErrorBody> {
+        let BreakerRequest { bulkhead, service, action, mode } = request;
+        let mut state = self.lock();
+        let Some(live) = state.bulkheads.get(bulkhead) else {
+            let known: Vec<_> = state.bulkheads.keys().map(String::as_str).collect();
+            let error =
+                format!("no bulkhead is named {bulkhead:?}; there are: {}", known.join(", "));
+            return Err(wrong(error, "guardctl breaker list"));
+        };
+        let id = with_ids(&self.ids, |ids| {
+            ids.all_services().find(|id| ids.service_name(*id) == service)
+        });
+        let pair = id.map(|id| PairKey { bulkhead: live.id, service: id });
+        let known = |pair: PairKey, state: &State| {
+            state.kernel.breakers().into_iter().find(|view| view.pair == pair)
+        };
+        let Some(pair) = pair.filter(|pair| known(*pair, &state).is_some()) else {
+            let error = format!("bulkhead {bulkhead} has no breaker for {service:?}");
+            return Err(wrong(error, "guardctl breaker list"));
+        };
+        tracing::warn!(bulkhead, service, ?action, mode, uid = peer.uid, "breaker changed by hand");
+        match action {
+            BreakerAction::Trip => self.step(&mut state, pair, OperatorStep::Trip)?,
+            BreakerAction::Reset => self.step(&mut state, pair, OperatorStep::Reset)?,
+            BreakerAction::Mode => {
+                let word = mode.as_deref().unwrap_or_default();
+                let Some(mode) = BreakerMode::from_name(word) else {
+                    let known: Vec<_> = BreakerMode::ALL.iter().map(|mode| mode.name()).collect();
+                    let error = format!("mode {word:?} is not one of {}", known.join(", "));
+                    return Err(wrong(error, "guardctl breaker mode --help"));
+                };
+                state.breaker_modes.insert((bulkhead.clone(), service.clone()), mode);
+                state.write_breakers(&self.ids)?;
+            }
+        }
+        let breakers = known(pair, &state).map(|view| self.record(&state, &view));
+        Ok(Breakers { schema: "guard.breakers/1".into(), breakers: breakers.into_iter().collect() })
+    }
+
+    fn step(&self, state: &mut State, pair: PairKey, step: OperatorStep) -> Result<(), ErrorBody> {
+        state.kernel.step_breaker(pair, step).map_err(super::error::DaemonError::from)?;
+        self.report_transitions(state);
+        Ok(())
+    }
+}
+
+/// The names of the outcomes in a slot's word, the newest first.
+fn outcomes(word: u64) -> Vec<String> {
+    (0..OUTCOMES_KEPT)
+        .map(|place| (word >> (4 * place)) & 0xf)
+        .take_while(|number| *number != 0)
+        .filter_map(|number| Outcome::ALL.get(number as usize - 1))
+        .map(|outcome| outcome.name().to_owned())
+        .collect()
+}
+
+fn why(state: u32, mode: BreakerMode, outcomes: &[String], sums: Option<window::Sums>) -> String {
+    match mode {
+        BreakerMode::ForceOpen => return "held open by its mode".to_owned(),
+        BreakerMode::ForceClosed => return "held closed by its mode".to_owned(),
+        BreakerMode::Off => return "its mode is off".to_owned(),
+        BreakerMode::Enforce | BreakerMode::Monitor => {}
+    }
+    let last = match outcomes {
+        [] => "no call yet".to_owned(),
+        some => format!("last: {}", some[..some.len().min(5)].join(", ")),
+    };
+    let last = match sums.filter(|sums| sums.calls > 0) {
+        Some(sums) => {
+            let (calls, failed, slow) = (sums.calls, sums.failed, sums.slow);
+            format!("{last}; window: {calls} calls, {failed} bad, {slow} slow")
+        }
+        None => last,
+    };
+    match state {
+        STATE_OPEN => format!("refuses; {last}"),
+        STATE_HALF_OPEN => format!("waits for its probe; {last}"),
+        _ => last,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_read_newest_first() {
+        let word = (Outcome::Success as u64 + 1) << 4 | (Outcome::Refused as u64 + 1);
+        assert_eq!(outcomes(word), ["refused", "success"]);
+        assert!(outcomes(0).is_empty());
+    }
+}
