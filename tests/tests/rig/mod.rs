@@ -1,4 +1,4 @@
-//! What the suites `observe` and `fault` share: looks at counters, agents and probes in
+//! What the suites `observe`, `fault` and `breaker` share: looks at counters, agents and probes in
 //! bulkheads, faults. It never waits for a count without saying what it saw instead.
 #![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of two test binaries, not of a library")]
@@ -15,9 +15,13 @@ use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::process::{Process, binary};
 use testbed::{cgroup, wait};
 
+mod breakers;
 mod faults;
 mod metered;
 
+pub use breakers::{
+    breaker, breaker_config, breaker_when, chain, chain_is, start_breakers, state_when,
+};
 pub use faults::{Rules, clear, counters, inject, inject_code, untouched};
 pub use metered::Metered;
 

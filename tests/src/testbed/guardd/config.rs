@@ -30,7 +30,9 @@ impl GuarddConfig {
         });
         let bulkheads =
             bulkheads.iter().map(|name| format!("[bulkheads.{name}]\ncgroup = \"{name}\"\n"));
-        let body: String = services.chain(bulkheads).collect();
+        // What fails in a test shall fail as often as the test says.
+        let quiet = ["[defaults.breaker]\nmode = \"off\"\n".to_owned()];
+        let body: String = services.chain(bulkheads).chain(quiet).collect();
         Self::new(body)
     }
 
@@ -44,6 +46,11 @@ impl GuarddConfig {
     /// Replaces the body; the keys of `[daemon]` stay.
     pub fn set_body(&mut self, body: impl Into<String>) {
         self.body = body.into();
+    }
+
+    /// Replaces a part of the body.
+    pub fn replace(&mut self, from: &str, to: &str) {
+        self.body = self.body.replace(from, to);
     }
 
     /// The file's text; keys that the test has set win over those of the test-bed.
@@ -87,7 +94,8 @@ mod tests {
             text,
             "[daemon]\ncgroup_root = \"/cg\"\ncontrol_socket = \"/d/guardd.sock\"\n\
              fault_lease = \"1s\"\nmetrics_listen = \"off\"\nstate_dir = \"/d/state\"\n\n\
-             [services.api]\nendpoints = [\"127.0.0.1:80\"]\n[bulkheads.b]\ncgroup = \"b\"\n"
+             [services.api]\nendpoints = [\"127.0.0.1:80\"]\n[bulkheads.b]\ncgroup = \"b\"\n\
+             [defaults.breaker]\nmode = \"off\"\n"
         );
     }
 }
