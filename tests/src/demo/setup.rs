@@ -18,6 +18,8 @@ pub(crate) const BULKHEADS: [&str; 2] = ["research", "writing"];
 pub(crate) const SERVICES: [&str; 2] = ["github", "search"];
 /// The service that thinks for ever.
 pub(crate) const SILENT: &str = "model";
+/// The service that falls sick.
+pub(crate) const SICK: &str = "api";
 
 /// Addresses and paths of the demo.
 #[derive(Clone, Debug)]
@@ -89,7 +91,7 @@ impl Setup {
             );
         }
         let mut endpoints = BTreeMap::new();
-        for name in SERVICES.into_iter().chain([SILENT]) {
+        for name in SERVICES.into_iter().chain([SILENT, SICK]) {
             let service = file.services.get(name);
             let service = service.with_context(|| format!("there is no service {name}"))?;
             let ours = |at: &SocketAddr| at.ip().is_loopback() && at.port() != 0;

@@ -15,7 +15,7 @@ use super::daemon::{self, Daemon, unix_ns};
 use super::leftovers;
 use super::measure::{Calls, Span, ms_to_ns};
 use super::screen::Screen;
-use super::setup::{BULKHEADS, SERVICES, SILENT, Setup};
+use super::setup::{BULKHEADS, SERVICES, SICK, SILENT, Setup};
 
 /// Everything that a step works with.
 #[derive(Debug)]
@@ -29,13 +29,14 @@ pub(crate) struct Stage {
     /// The agents that call all the time.
     pub(crate) lanes: Vec<Lane>,
     servers: Vec<Server>,
+    sick: Option<Server>,
 }
 
 impl Stage {
     /// An empty stage: nothing is on the host yet.
     pub(crate) fn new(setup: Setup, screen: Screen) -> Self {
         let daemon = Daemon::new(setup.clone());
-        Self { setup, screen, daemon, lanes: Vec::new(), servers: Vec::new() }
+        Self { setup, screen, daemon, lanes: Vec::new(), servers: Vec::new(), sick: None }
     }
 
     /// Starts servers, guardd and agents.
@@ -45,6 +46,7 @@ impl Stage {
         }
         let silent = self.setup.addresses(SILENT);
         self.servers.push(Server::start_with(&silent, &[], Behaviour::Hang)?);
+        self.sick = Some(Server::start(&self.setup.addresses(SICK))?);
         let seconds = self.daemon.start()?.as_secs_f64();
         for bulkhead in BULKHEADS {
             for service in SERVICES {
@@ -59,7 +61,7 @@ impl Stage {
         let config = self.setup.config.display();
         self.screen.line(&format!(
             "{} scripted servers, guardd --config {config} (ready in {seconds:.1} s), {} agents,",
-            self.servers.len(),
+            self.servers.len() + 1,
             self.lanes.len()
         ));
         self.screen.line(&format!(
@@ -67,6 +69,11 @@ impl Stage {
             self.setup.socket.display()
         ));
         self.screen.wait("letting connections settle", Duration::from_secs(1))
+    }
+
+    /// The server that falls sick.
+    pub(crate) fn sick(&mut self) -> Result<&mut Server> {
+        self.sick.as_mut().context("the stage is not set up")
     }
 
     /// Shows a command of guardctl, runs it, and returns what it printed.
@@ -156,6 +163,7 @@ impl Stage {
         }
         note("stopping guardd", stopped);
         self.servers.clear();
+        self.sick = None;
         note("files", leftovers::remove_directory(&self.setup));
         let setup = &self.setup;
         // The last process of a cgroup keeps it busy for a moment after its end.
