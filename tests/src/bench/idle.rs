@@ -82,7 +82,7 @@ fn resident_mib(pid: u32) -> Result<f64> {
 }
 
 /// Kernel memory of the maps that a process holds, as the kernel accounts for it.
-fn map_mib(pid: u32) -> Result<f64> {
+pub(crate) fn map_mib(pid: u32) -> Result<f64> {
     let mut maps = BTreeMap::new();
     for entry in fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
         let text = fs::read_to_string(entry?.path())?;

@@ -20,5 +20,8 @@ pub(crate) fn config(port: u16) -> GuarddConfig {
         services.iter().map(|(name, endpoints)| (name.as_str(), endpoints.as_slice())).collect();
     let bulkheads: Vec<String> = (0..COUNT).map(|n| format!("agent-{n}")).collect();
     let bulkheads: Vec<&str> = bulkheads.iter().map(String::as_str).collect();
-    GuarddConfig::simple(&services, &bulkheads)
+    let mut config = GuarddConfig::simple(&services, &bulkheads);
+    // With their breakers, as a host has them.
+    config.replace("mode = \"off\"", "");
+    config
 }

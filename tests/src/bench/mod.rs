@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 
+mod breaker;
 mod bulk;
 mod connect;
 mod cpu;
@@ -47,11 +48,12 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 10] = [
+const ALL: [(&str, Benchmark, &str); 11] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
     ("refuse", refuse::run, "a refusal by guard against one by a closed port"),
+    ("breaker", breaker::run, "refusals, races and 100 000 breakers"),
     ("packet", packet::run, "time in the kernel programs against an empty one"),
     ("delay", delay::run, "accuracy of latency faults"),
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),

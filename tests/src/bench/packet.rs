@@ -5,6 +5,7 @@ use std::fs::File;
 
 use anyhow::{Context, Result, ensure};
 use guard_daemon::kernel::bench::{Direction, EmptyProgram};
+use testbed::guardd::Guardd;
 use testbed::stats::median;
 
 use super::cpu::{Pinned, two};
@@ -63,10 +64,15 @@ pub(crate) fn run(effort: Effort) -> Result<Vec<Row>> {
 
 /// Nanoseconds in one of guardd's programs, and its runs.
 fn runs(sides: &Sides, program: &str) -> Result<(f64, f64)> {
+    runs_of(sides.guardd()?, program)
+}
+
+/// The same of any guardd.
+pub(crate) fn runs_of(guardd: &Guardd, program: &str) -> Result<(f64, f64)> {
     let label = format!("program=\"{program}\"");
     let metric = |name| -> Result<f64> {
         // No series: it has not run yet.
-        Ok(sides.guardd()?.metric(name, &[&label])?.unwrap_or(0.0))
+        Ok(guardd.metric(name, &[&label])?.unwrap_or(0.0))
     };
     Ok((metric("guard_bpf_program_seconds_total")? * 1e9, metric("guard_bpf_program_runs_total")?))
 }
@@ -78,12 +84,13 @@ fn per_run(before: (f64, f64), after: (f64, f64)) -> Result<f64> {
 }
 
 /// The kernel's statistics, switched on until dropped.
-struct Statistics {
+pub(crate) struct Statistics {
     before: String,
 }
 
 impl Statistics {
-    fn enable() -> Result<Self> {
+    /// Switches them on.
+    pub(crate) fn enable() -> Result<Self> {
         let before = std::fs::read_to_string(SWITCH).with_context(|| SWITCH)?;
         std::fs::write(SWITCH, "1").with_context(|| SWITCH)?;
         Ok(Self { before })

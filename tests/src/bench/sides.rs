@@ -29,8 +29,13 @@ pub(crate) struct Sides {
 impl Sides {
     /// Starts guardd; `endpoints` are the service's.
     pub(crate) fn start(endpoints: &[SocketAddr]) -> Result<Self> {
+        Self::with(GuarddConfig::simple(&[(NAME, endpoints)], &[NAME]))
+    }
+
+    /// Starts guardd with a configuration that has the bulkhead [`NAME`].
+    pub(crate) fn with(config: GuarddConfig) -> Result<Self> {
         let mut sides = Self::unguarded()?;
-        let guardd = Guardd::start(GuarddConfig::simple(&[(NAME, endpoints)], &[NAME]))?;
+        let guardd = Guardd::start(config)?;
         sides.guarded_inner = guardd.bulkhead(NAME);
         sides.guardd = Some(guardd);
         Ok(sides)
@@ -105,6 +110,14 @@ impl Sides {
         }
         self.plain.remove()
     }
+}
+
+/// Does something while this process is in a cgroup.
+pub(crate) fn enter_for<T>(cgroup: &Path, act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let home = home()?;
+    enter(cgroup)?;
+    let _back = Back(&home);
+    act()
 }
 
 struct Back<'a>(&'a Path);
