@@ -38,6 +38,12 @@ enum Task {
     Lint,
     /// Set up if needed, lint, then run the unit tests and the native tests (as root).
     Test(test::Options),
+    /// Install clients that people use (Python, Node, curl, databases) and run their tests (as root).
+    Clients {
+        /// Passed on to the test executable.
+        #[arg(last = true)]
+        filter: Vec<String>,
+    },
     /// Run the suite on Debian's kernels in virtual machines (no root, no KVM needed).
     Vm(vm::Options),
     /// Set up if needed, build, and show guard at work on this kernel (as root, about 2 minutes).
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
         Task::Build { release } => setup::ensure().and_then(|()| compile::build(release)),
         Task::Lint => setup::ensure().map(|()| lint::run_alone()),
         Task::Test(options) => test::run(&options),
+        Task::Clients { filter } => test::run_clients(&filter),
         Task::Vm(options) => vm::run(&options),
         Task::Demo { args } => compile::run_binary("guard-demo", &[], &args),
         Task::Bench { args } => {

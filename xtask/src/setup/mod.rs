@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 mod apt;
+pub(crate) mod clients;
 mod compiler;
 mod linker;
 mod machines;
@@ -43,6 +44,22 @@ fn pieces() -> Vec<Piece> {
 /// What virtual machines need besides; installed by `setup`, and by commands that boot one.
 fn machine_pieces() -> Vec<Piece> {
     vec![Piece { name: "virtual machines", check: machines::check, install: machines::install }]
+}
+
+/// What the test with real clients needs besides; installed by the commands that run it.
+fn client_pieces() -> Vec<Piece> {
+    vec![
+        Piece {
+            name: "client programs",
+            check: clients::check_programs,
+            install: clients::install_programs,
+        },
+        Piece {
+            name: "client libraries",
+            check: clients::check_libraries,
+            install: clients::install_libraries,
+        },
+    ]
 }
 
 /// Installs what is missing, or with `--check` only says what is.
@@ -91,6 +108,11 @@ pub(crate) fn ensure() -> Result<()> {
 /// The same for what virtual machines need.
 pub(crate) fn ensure_vm() -> Result<()> {
     ensure_pieces(&machine_pieces())
+}
+
+/// The same for the test with real clients.
+pub(crate) fn ensure_clients() -> Result<()> {
+    ensure_pieces(&client_pieces())
 }
 
 fn ensure_pieces(pieces: &[Piece]) -> Result<()> {

@@ -21,6 +21,9 @@ pub(crate) struct Options {
     /// Leave out the native tests, which load programs into the kernel and need root.
     #[arg(long)]
     no_root: bool,
+    /// Leave out the tests with clients that people use, and with it their installation.
+    #[arg(long)]
+    no_clients: bool,
     /// Leave out the virtual machines with other kernels.
     #[arg(long)]
     no_vm: bool,
@@ -54,6 +57,11 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     }
     stages.push(unit(options)?);
     stages.push(native(options)?);
+    if options.no_clients {
+        stages.push(Stage::left_out("clients", "--no-clients"));
+    } else if !options.no_root {
+        stages.push(clients(&options.filter)?);
+    }
     if options.no_vm {
         stages.push(Stage::left_out("vm", "--no-vm"));
     } else {
@@ -76,12 +84,9 @@ fn unit(options: &Options) -> Result<Stage> {
 /// The test-bed's own tests and the native suite, one at a time: they measure.
 fn native(options: &Options) -> Result<Stage> {
     let binaries = cargo::target_dir()?.join("debug");
-    let mut build = cargo::cargo(&["build", "-p", "guard-daemon", "-p", "guard-tests", "--bins"])?;
     let start = Instant::now();
-    if !cargo::succeeds(&mut build)? {
-        let mut stage = Stage::new("native", true);
-        stage.add("the build of the binaries", Outcome::Failed);
-        return Ok(stage);
+    if !build_binaries()? {
+        return Ok(not_built("native"));
     }
     let built_seconds = start.elapsed().as_secs_f64();
     let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--no-fail-fast"])?;
@@ -98,6 +103,48 @@ fn native(options: &Options) -> Result<Stage> {
         stage.add("native suite", Outcome::Skipped(reason));
     }
     Ok(stage)
+}
+
+/// The programs that tests start.
+fn build_binaries() -> Result<bool> {
+    let mut build = cargo::cargo(&["build", "-p", "guard-daemon", "-p", "guard-tests", "--bins"])?;
+    cargo::succeeds(&mut build)
+}
+
+fn not_built(name: &str) -> Stage {
+    let mut stage = Stage::new(name, true);
+    stage.add("the build of the binaries", Outcome::Failed);
+    stage
+}
+
+/// Clients that nobody here wrote. What keeps them from being installed is a failure among the
+/// results, so that those of the other stages are still shown.
+fn clients(filter: &[String]) -> Result<Stage> {
+    let ready = setup::ensure_clients().and_then(|()| setup::clients::copy_scripts());
+    if let Err(error) = ready {
+        eprintln!("clients ... FAILED: {error:#}");
+        let mut stage = Stage::new("clients", true);
+        stage.add("the installation of the clients", Outcome::Failed);
+        stage.cases[0].output = format!("{error:#}");
+        return Ok(stage);
+    }
+    if !build_binaries()? {
+        return Ok(not_built("clients"));
+    }
+    let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--test", "clients"])?;
+    command.args(["--", "--show-output", "--test-threads=1"]).args(filter);
+    command.env("GUARD_BIN_DIR", cargo::target_dir()?.join("debug"));
+    command.env("GUARD_CLIENTS_DIR", setup::clients::directory()?);
+    stage("clients", &mut command)
+}
+
+/// `cargo xtask clients`.
+pub(crate) fn run_clients(filter: &[String]) -> Result<bool> {
+    ensure!(nix::unistd::geteuid().is_root(), "the clients run inside bulkheads: run as root");
+    setup::ensure()?;
+    let (text, well) = report(&[clients(filter)?]);
+    println!("{text}");
+    Ok(well)
 }
 
 /// The same on Debian's kernels. What keeps the guests from starting is one failure among the
