@@ -181,11 +181,7 @@ pub(crate) fn call_ended(state: &mut SocketState, outcome: u32, took_ns: u64) {
 /// The connection is established, which is a success where nothing more is asked for.
 #[inline(always)]
 pub(crate) fn connected(state: &mut SocketState) {
-    let wanted = match maps::breaker(state.breaker) {
-        Some((_, policy)) => policy.connect_succeeds != 0,
-        None => false,
-    };
-    if wanted {
+    if any_answer_is_good(state.breaker) {
         call_ended(state, Outcome::Success as u32, 0);
     }
 }

@@ -48,36 +48,36 @@ impl Guard {
         });
         let plan = state.breaker_plan(&bulkhead, &service);
         let now_ns = boottime_ns();
-        let number = word::state(view.word);
+        let number = word::state(view.slot.word);
         let seconds = |ns: u64| ns as f64 / 1e9;
-        let outcomes = outcomes(view.outcomes);
+        let outcomes = outcomes(view.slot.outcomes);
         let kernel = policy(&plan, Protocol::Auto);
         let sums = (kernel.bucket_ns != 0).then(|| {
             let epoch = window::epoch(&kernel, now_ns);
-            window::sums(&view.buckets, epoch, word::generation(view.word))
+            window::sums(&view.slot.buckets, epoch, word::generation(view.slot.word))
         });
         BreakerRecord {
             state: state_name(number).to_owned(),
             mode: plan.mode.name().to_owned(),
-            failures: if number == STATE_CLOSED { word::failures(view.word) } else { 0 },
+            failures: if number == STATE_CLOSED { word::failures(view.slot.word) } else { 0 },
             failure_threshold: plan.failure_threshold,
-            trips: word::trips(view.word),
+            trips: word::trips(view.slot.word),
             remaining_seconds: (number == STATE_OPEN)
-                .then(|| seconds(word::remaining_ns(view.word, now_ns))),
+                .then(|| seconds(word::remaining_ns(view.slot.word, now_ns))),
             window: sums.map(|sums| WindowRecord {
                 calls: sums.calls,
                 failed: sums.failed,
                 slow: sums.slow,
             }),
-            rejected: view.rejected,
-            held: view.held,
-            would_have: view.would_have,
-            probes_succeeded: view.probes[PROBE_SUCCEEDED],
-            probes_failed: view.probes[PROBE_FAILED],
-            probes_given_back: view.probes[PROBE_GIVEN_BACK],
-            generation: word::generation(view.word),
-            last_failure_seconds: (view.failed_ns != 0)
-                .then(|| seconds(now_ns.saturating_sub(view.failed_ns))),
+            rejected: view.slot.rejected,
+            held: view.slot.held,
+            would_have: view.slot.would_have,
+            probes_succeeded: view.slot.probes[PROBE_SUCCEEDED],
+            probes_failed: view.slot.probes[PROBE_FAILED],
+            probes_given_back: view.slot.probes[PROBE_GIVEN_BACK],
+            generation: word::generation(view.slot.word),
+            last_failure_seconds: (view.slot.failed_ns != 0)
+                .then(|| seconds(now_ns.saturating_sub(view.slot.failed_ns))),
             why: why(number, plan.mode, &outcomes, sums),
             last_outcomes: outcomes,
             bulkhead,
@@ -103,10 +103,7 @@ impl Guard {
             ids.all_services().find(|id| ids.service_name(*id) == service)
         });
         let pair = id.map(|id| PairKey { bulkhead: live.id, service: id });
-        let known = |pair: PairKey, state: &State| {
-            state.kernel.breakers().into_iter().find(|view| view.pair == pair)
-        };
-        let Some(pair) = pair.filter(|pair| known(*pair, &state).is_some()) else {
+        let Some(pair) = pair.filter(|pair| state.kernel.breaker(*pair).is_some()) else {
             let error = format!("bulkhead {bulkhead} has no breaker for {service:?}");
             return Err(wrong(error, "guardctl breaker list"));
         };
@@ -125,7 +122,7 @@ impl Guard {
                 state.write_breakers(&self.ids)?;
             }
         }
-        let breakers = known(pair, &state).map(|view| self.record(&state, &view));
+        let breakers = state.kernel.breaker(pair).map(|view| self.record(&state, &view));
         Ok(Breakers { schema: "guard.breakers/1".into(), breakers: breakers.into_iter().collect() })
     }
 

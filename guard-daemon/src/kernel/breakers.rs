@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap as StdHashMap};
 use std::mem::offset_of;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 
 use aya::maps::{Array, HashMap, MapData};
 use guard_common::abi::breaker::{
@@ -46,22 +46,8 @@ pub(super) struct Known {
 pub struct BreakerView {
     /// Whose.
     pub pair: PairKey,
-    /// See `logic::breaker::word`.
-    pub word: u64,
-    /// See [`BreakerSlot`].
-    pub outcomes: u64,
-    /// See [`BreakerSlot`].
-    pub failed_ns: u64,
-    /// Calls refused at once.
-    pub rejected: u64,
-    /// Calls held.
-    pub held: u64,
-    /// Calls that monitor mode let pass.
-    pub would_have: u64,
-    /// Probes by `PROBE_*`.
-    pub probes: [u64; PROBE_RESULTS],
-    /// The window's buckets: see `logic::breaker::window`.
-    pub buckets: [u64; WINDOW_BUCKETS],
+    /// Its slot; not a snapshot: other CPUs go on while it is read.
+    pub slot: BreakerSlot,
 }
 
 /// What the operator may do to a state.
@@ -112,6 +98,12 @@ impl Kernel {
         places.filter_map(|(pair, place)| breakers.view(*pair, *place as usize)).collect()
     }
 
+    /// The breaker of a pair, if it has one.
+    pub fn breaker(&self, pair: PairKey) -> Option<BreakerView> {
+        let place = self.breakers.known.places.get(&pair)?;
+        self.breakers.view(pair, *place as usize)
+    }
+
     /// Whether any breaker is not CLOSED.
     pub fn any_breaker_acts(&self) -> bool {
         let breakers = &self.breakers;
@@ -130,21 +122,15 @@ impl Kernel {
     /// machine, written down like any other.
     pub fn step_breaker(&mut self, pair: PairKey, step: OperatorStep) -> Result<bool, KernelError> {
         let breakers = &self.breakers;
-        let Some(place) = breakers.known.places.get(&pair).map(|place| *place as usize) else {
-            return Ok(false);
-        };
-        let (Some(word), Some(policy), Some(seed)) = (
-            breakers.slots.word(place, WORD),
-            breakers.slots.half(place, offset_of!(BreakerSlot, policy)),
-            breakers.slots.half(place, offset_of!(BreakerSlot, seed)),
-        ) else {
-            return Ok(false);
-        };
+        let place = breakers.known.places.get(&pair).map(|place| *place as usize);
+        let found =
+            place.and_then(|at| Some((breakers.slots.word(at, WORD)?, breakers.view(pair, at)?)));
+        let Some((word, BreakerView { slot, .. })) = found else { return Ok(false) };
         let policy = breakers
             .policies
-            .get(&policy.load(Acquire), 0)
+            .get(&slot.policy, 0)
             .map_err(KernelError::map("BREAKER_POLICIES", "reading"))?;
-        let seed = u64::from(seed.load(Relaxed));
+        let seed = u64::from(slot.seed);
         let event = match step {
             OperatorStep::Trip => machine::Event::OperatorTrip,
             OperatorStep::Reset => machine::Event::OperatorReset,
@@ -273,26 +259,26 @@ impl Breakers {
     }
 
     fn view(&self, pair: PairKey, at: usize) -> Option<BreakerView> {
-        let read = |offset| Some(self.slots.word(at, offset)?.load(Acquire));
-        let mut buckets = [0; WINDOW_BUCKETS];
-        for (bucket, value) in buckets.iter_mut().enumerate() {
-            *value = read(offset_of!(BreakerSlot, buckets) + bucket * size_of::<u64>())?;
+        let word = |offset| Some(self.slots.word(at, offset)?.load(Acquire));
+        let half = |offset| Some(self.slots.half(at, offset)?.load(Acquire));
+        let mut slot = BreakerSlot {
+            word: word(WORD)?,
+            outcomes: word(offset_of!(BreakerSlot, outcomes))?,
+            failed_ns: word(offset_of!(BreakerSlot, failed_ns))?,
+            rejected: word(offset_of!(BreakerSlot, rejected))?,
+            held: word(offset_of!(BreakerSlot, held))?,
+            would_have: word(offset_of!(BreakerSlot, would_have))?,
+            policy: half(offset_of!(BreakerSlot, policy))?,
+            seed: half(offset_of!(BreakerSlot, seed))?,
+            ..BreakerSlot::default()
+        };
+        for (place, value) in slot.buckets.iter_mut().enumerate() {
+            *value = word(offset_of!(BreakerSlot, buckets) + place * size_of::<u64>())?;
         }
-        let mut probes = [0; PROBE_RESULTS];
-        for (place, value) in probes.iter_mut().enumerate() {
-            *value = read(offset_of!(BreakerSlot, probes) + place * size_of::<u64>())?;
+        for (place, value) in slot.probes.iter_mut().enumerate() {
+            *value = word(offset_of!(BreakerSlot, probes) + place * size_of::<u64>())?;
         }
-        Some(BreakerView {
-            pair,
-            word: read(WORD)?,
-            outcomes: read(offset_of!(BreakerSlot, outcomes))?,
-            failed_ns: read(offset_of!(BreakerSlot, failed_ns))?,
-            rejected: read(offset_of!(BreakerSlot, rejected))?,
-            held: read(offset_of!(BreakerSlot, held))?,
-            would_have: read(offset_of!(BreakerSlot, would_have))?,
-            probes,
-            buckets,
-        })
+        Some(BreakerView { pair, slot })
     }
 
     /// As the hooks do it.

@@ -43,82 +43,65 @@ pub enum OpenAction {
     Hold,
 }
 
-/// Settings of one breaker, whole.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BreakerPlan {
-    /// Failures in a row that trip it, up to 255; 0 = none do.
-    pub failure_threshold: u32,
-    /// Trips below this share of successes (0 to 1) over `window`; 0 = never.
-    pub success_rate_below: f64,
-    /// An answer that took at least this long is slow; zero = none is.
-    pub slow_after: Duration,
-    /// Trips from this share of slow calls over `window` on.
-    pub slow_share: f64,
-    /// A call that the agent gives up after this long is a failure; zero = none is.
-    pub abandoned_after: Duration,
-    /// The sliding window.
-    pub window: Duration,
-    /// Calls that the window must hold before its rule applies.
-    pub min_calls: u32,
-    /// Time OPEN after the first trip, at most a day.
-    pub open_timeout: Duration,
-    /// Factor for each further trip, 1 to 16.
-    pub backoff: f64,
-    /// Longest time OPEN that `backoff` leads to; never below `open_timeout`.
-    pub max_open_timeout: Duration,
-    /// The time OPEN varies by up to ± this share of itself.
-    pub jitter: f64,
-    /// Probes at once, 1 to 15.
-    pub half_open_calls: u32,
-    /// What a refused call gets.
-    pub errno: Errno,
-    /// What becomes of pooled connections when it opens.
-    pub open_pool: OpenPool,
-    /// What becomes of calls while it is OPEN.
-    pub open_action: OpenAction,
-    /// Longest wait of a held connect.
-    pub hold_max: Duration,
-    /// Whether it acts.
-    pub mode: BreakerMode,
+/// Each setting once: for a breaker's settings as a whole, and as far as somebody has said something.
+macro_rules! settings {
+    ($($(#[$doc:meta])+ $field:ident: $kind:ty,)+) => {
+        /// Settings of one breaker, whole.
+        #[derive(Clone, Copy, Debug, PartialEq)]
+        pub struct BreakerPlan {
+            $($(#[$doc])+ pub $field: $kind,)+
+        }
+
+        /// Settings as far as somebody has said something.
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct BreakerSettings {
+            $($(#[$doc])+ pub $field: Option<$kind>,)+
+        }
+
+        impl BreakerSettings {
+            /// What is said here, and for the rest `base`.
+            fn over(&self, base: BreakerPlan) -> BreakerPlan {
+                BreakerPlan { $($field: self.$field.unwrap_or(base.$field),)+ }
+            }
+        }
+    };
 }
 
-/// Settings as far as somebody has said something.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct BreakerSettings {
-    /// See [`BreakerPlan`], for all of them.
-    pub failure_threshold: Option<u32>,
-    /// …
-    pub success_rate_below: Option<f64>,
-    /// …
-    pub slow_after: Option<Duration>,
-    /// …
-    pub slow_share: Option<f64>,
-    /// …
-    pub abandoned_after: Option<Duration>,
-    /// …
-    pub window: Option<Duration>,
-    /// …
-    pub min_calls: Option<u32>,
-    /// …
-    pub open_timeout: Option<Duration>,
-    /// …
-    pub backoff: Option<f64>,
-    /// …
-    pub max_open_timeout: Option<Duration>,
-    /// …
-    pub jitter: Option<f64>,
-    /// …
-    pub half_open_calls: Option<u32>,
-    /// …
-    pub errno: Option<Errno>,
-    /// …
-    pub open_pool: Option<OpenPool>,
-    /// …
-    pub open_action: Option<OpenAction>,
-    /// …
-    pub hold_max: Option<Duration>,
-    /// …
-    pub mode: Option<BreakerMode>,
+settings! {
+    /// Failures in a row that trip it, up to 255; 0 = none do.
+    failure_threshold: u32,
+    /// Trips below this share of successes (0 to 1) over `window`; 0 = never.
+    success_rate_below: f64,
+    /// An answer that took at least this long is slow; zero = none is.
+    slow_after: Duration,
+    /// Trips from this share of slow calls over `window` on.
+    slow_share: f64,
+    /// A call that the agent gives up after this long is a failure; zero = none is.
+    abandoned_after: Duration,
+    /// The sliding window.
+    window: Duration,
+    /// Calls that the window must hold before its rule applies.
+    min_calls: u32,
+    /// Time OPEN after the first trip, at most a day.
+    open_timeout: Duration,
+    /// Factor for each further trip, 1 to 16.
+    backoff: f64,
+    /// Longest time OPEN that `backoff` leads to; never below `open_timeout`.
+    max_open_timeout: Duration,
+    /// The time OPEN varies by up to ± this share of itself.
+    jitter: f64,
+    /// Probes at once, 1 to 15.
+    half_open_calls: u32,
+    /// What a refused call gets.
+    errno: Errno,
+    /// What becomes of pooled connections when it opens.
+    open_pool: OpenPool,
+    /// What becomes of calls while it is OPEN.
+    open_action: OpenAction,
+    /// Longest wait of a held connect.
+    hold_max: Duration,
+    /// Whether it acts.
+    mode: BreakerMode,
 }
 
 /// All that the configuration says of breakers.
@@ -189,36 +172,13 @@ impl ServiceClass {
 impl BreakerRules {
     /// The breaker of a pair.
     pub fn of(&self, bulkhead: &str, service: &str, class: ServiceClass) -> BreakerPlan {
-        let own = self.of_pairs.get(&(bulkhead.to_owned(), service.to_owned()));
-        let base = class.breaker();
-        let said = [own, Some(&self.defaults)];
-        macro_rules! first {
-            ($field:ident) => {
-                said.iter().flatten().find_map(|settings| settings.$field)
-            };
+        let mut plan = self.defaults.over(class.breaker());
+        if let Some(own) = self.of_pairs.get(&(bulkhead.to_owned(), service.to_owned())) {
+            plan = own.over(plan);
         }
-        let open_timeout = first!(open_timeout).unwrap_or(base.open_timeout).min(DAY);
-        BreakerPlan {
-            failure_threshold: first!(failure_threshold).unwrap_or(base.failure_threshold),
-            success_rate_below: first!(success_rate_below).unwrap_or(base.success_rate_below),
-            slow_after: first!(slow_after).unwrap_or(base.slow_after),
-            slow_share: first!(slow_share).unwrap_or(base.slow_share),
-            abandoned_after: first!(abandoned_after).unwrap_or(base.abandoned_after),
-            window: first!(window).unwrap_or(base.window),
-            min_calls: first!(min_calls).unwrap_or(base.min_calls),
-            open_timeout,
-            backoff: first!(backoff).unwrap_or(base.backoff),
-            max_open_timeout: first!(max_open_timeout)
-                .unwrap_or(base.max_open_timeout)
-                .clamp(open_timeout, DAY),
-            jitter: first!(jitter).unwrap_or(base.jitter),
-            half_open_calls: first!(half_open_calls).unwrap_or(base.half_open_calls),
-            errno: first!(errno).unwrap_or(base.errno),
-            open_pool: first!(open_pool).unwrap_or(base.open_pool),
-            open_action: first!(open_action).unwrap_or(base.open_action),
-            hold_max: first!(hold_max).unwrap_or(base.hold_max),
-            mode: first!(mode).unwrap_or(base.mode),
-        }
+        plan.open_timeout = plan.open_timeout.min(DAY);
+        plan.max_open_timeout = plan.max_open_timeout.clamp(plan.open_timeout, DAY);
+        plan
     }
 }
 

@@ -20,7 +20,7 @@ const NEEDED: [(&str, &str); 6] = [
     ("redis-server", "redis-server"),
     ("setpriv", "util-linux"),
 ];
-/// Programs that Debian keeps out of `PATH`, and a module of Python's, as (path, package).
+/// What Debian keeps out of `PATH`, as (directory, package).
 const NEEDED_FILES: [(&str, &str); 1] = [("/usr/lib/postgresql", "postgresql")];
 
 /// Files of tests/clients that say what is installed.
