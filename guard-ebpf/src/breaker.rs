@@ -95,10 +95,12 @@ extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
     }
     let hold = u64::from(policy.hold_ns != 0) << ADMIT_HOLD_AT;
     let refused = hold | (u64::from(policy.errno & ADMIT_ERRNO) << ADMIT_ERRNO_AT);
+    let would_have = 1 << ADMIT_WOULD_HAVE_AT;
+    let now_ns = socket::now_ns();
+    let refused = if maps::is_abandoned(now_ns) { would_have } else { refused };
     if mode == BREAKER_FORCE_OPEN {
         return refused;
     }
-    let now_ns = socket::now_ns();
     for _ in 0..TRIES {
         let old = current(slot);
         let step = machine::admit(old, policy, now_ns);
@@ -113,7 +115,7 @@ extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
         }
         return match mode {
             BREAKER_ENFORCE => refused,
-            BREAKER_MONITOR => 1 << ADMIT_WOULD_HAVE_AT,
+            BREAKER_MONITOR => would_have,
             _ => 0,
         };
     }

@@ -45,6 +45,11 @@ static CONTROL: Array<Control> = Array::with_max_entries(1, 0);
 #[map]
 static LEASE: Array<u64> = Array::with_max_entries(1, 0);
 
+/// One entry: until when breakers refuse without another sign of life of the daemon (boottime ns);
+/// 0 = for ever.
+#[map]
+static HEARTBEAT: Array<u64> = Array::with_max_entries(1, 0);
+
 /// Which service a destination belongs to.
 #[map]
 static ENDPOINTS: LpmTrie<EndpointMatch, EndpointValue> = LpmTrie::with_max_entries(65_536, 0);
@@ -103,9 +108,9 @@ static BREAKER_POLICIES: Array<BreakerPolicy> = Array::with_max_entries(MAX_POLI
 #[map]
 static TRANSITIONS: Array<Transition> = Array::with_max_entries(TRANSITIONS_KEPT as u32, MMAPABLE);
 
-/// One entry: how many transitions there ever were.
+/// Two entries: how many transitions there ever were, and of how many the daemon has told.
 #[map]
-static TRANSITION_COUNT: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+static TRANSITION_COUNT: Array<u64> = Array::with_max_entries(2, MMAPABLE);
 
 /// Rule slot + 1 of each NFQUEUE gate; 0 = none.
 #[map]
@@ -140,6 +145,16 @@ pub(crate) fn bulkhead() -> u32 {
 #[inline(always)]
 pub(crate) fn control() -> Option<&'static Control> {
     CONTROL.get(0)
+}
+
+/// Whether the daemon has been silent for longer than breakers may act without it.
+#[inline(always)]
+pub(crate) fn is_abandoned(now_ns: u64) -> bool {
+    HEARTBEAT.get(0).is_some_and(|until| {
+        // SAFETY: a map value; volatile, because the daemon changes it under us.
+        let until_ns = unsafe { core::ptr::read_volatile(until) };
+        until_ns != 0 && until_ns < now_ns
+    })
 }
 
 /// Until when faults may act; 0 = not at all.

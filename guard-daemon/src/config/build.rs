@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
-    BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Mode, OnExit,
-    OpenAction, OpenPool, Plan, Protocol, ServiceClass, ServicePlan,
+    BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Fail, Mode,
+    OnExit, OpenAction, OpenPool, Plan, Protocol, ServiceClass, ServicePlan,
 };
 
 pub(super) fn plan(root: &Node) -> Plan {
@@ -39,6 +39,8 @@ fn daemon(node: &Node) -> DaemonPlan {
         },
         fault_lease: node.duration("fault_lease").unwrap_or_default(),
         on_exit: node.text("on_exit").and_then(OnExit::from_name).unwrap_or(OnExit::Detach),
+        fail: node.text("fail").and_then(Fail::from_name).unwrap_or(Fail::Static),
+        heartbeat_timeout: node.duration("heartbeat_timeout").unwrap_or_default(),
         protected: node.networks("protected").to_vec(),
     }
 }

@@ -120,6 +120,11 @@ impl Guard {
                 };
                 state.breaker_modes.insert((bulkhead.clone(), service.clone()), mode);
                 state.write_breakers(&self.ids)?;
+                if let Err(error) =
+                    with_ids(&self.ids, |ids| state.keeping.save(ids, &state.breaker_modes))
+                {
+                    tracing::error!(%error, "the mode is in force, but a restart forgets it");
+                }
             }
         }
         let breakers = state.kernel.breaker(pair).map(|view| self.record(&state, &view));

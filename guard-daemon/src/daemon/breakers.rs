@@ -120,16 +120,17 @@ impl State {
 impl Guard {
     /// Tells everybody of the transitions since the last call.
     pub(crate) fn report_transitions(&self, state: &mut State) {
-        let (transitions, lost) = state.kernel.take_transitions();
-        if lost > 0 {
+        let untold = state.kernel.untold_transitions();
+        if untold.lost > 0 {
             tracing::error!(
-                lost,
+                lost = untold.lost,
                 "transitions of breakers were overwritten before they could be read; states are right"
             );
         }
-        for transition in transitions {
-            self.report(state, &transition);
+        for transition in &untold.list {
+            self.report(state, transition);
         }
+        state.kernel.transitions_told(&untold);
     }
 
     fn report(&self, state: &mut State, transition: &Transition) {

@@ -33,6 +33,15 @@ impl LiveBulkhead {
     }
 }
 
+/// Takes the programs off; what stays attached, for people.
+fn detach(attached: Option<Attached>) -> Vec<String> {
+    attached
+        .and_then(|attached| attached.detach().err())
+        .map(|e| e.to_string())
+        .into_iter()
+        .collect()
+}
+
 impl State {
     /// Makes or adopts the cgroup of a bulkhead and attaches the programs. After an error nothing
     /// of it is left.
@@ -82,17 +91,41 @@ impl State {
     /// processes go on unguarded. Returns what was left, one line each.
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
         let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
-        drop(live.attached);
-        self.remove_cgroups(live.made)
+        let mut left = detach(live.attached);
+        left.extend(self.remove_cgroups(live.made));
+        left
     }
 
     /// Detaches all bulkheads and removes what guard made, for a clean stop.
     pub(crate) fn remove_all_bulkheads(&mut self) -> Vec<String> {
         let mut made = std::mem::take(&mut self.left_cgroups);
+        let mut left = Vec::new();
         for (_, live) in std::mem::take(&mut self.bulkheads) {
+            left.extend(detach(live.attached));
             made.extend(live.made);
         }
-        self.remove_cgroups(made)
+        left.extend(self.remove_cgroups(made));
+        left
+    }
+
+    /// Takes programs off cgroups that are no bulkheads any more, and removes cgroups that an
+    /// earlier guardd made and that no bulkhead needs.
+    pub(crate) fn remove_what_an_earlier_guardd_left(&mut self) {
+        let bulkheads = self.bulkheads.values().map(|live| live.cgroup.id()).collect();
+        match self.kernel.detach_others(&bulkheads) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "cgroups that are no bulkheads any more: detached"),
+            Err(error) => tracing::error!(%error, "programs of an earlier guardd stay"),
+        }
+        let needed: Vec<_> =
+            self.bulkheads.values().map(|live| live.cgroup.path().to_owned()).collect();
+        let (kept, unneeded) = std::mem::take(&mut self.left_cgroups)
+            .into_iter()
+            .partition(|(path, _)| needed.iter().any(|needed| needed.starts_with(path)));
+        self.left_cgroups = kept;
+        for left in self.remove_cgroups(unneeded) {
+            tracing::warn!("left by an earlier guardd: {left}");
+        }
     }
 
     /// Removes cgroups that guard made, innermost first. Those that are not empty are remembered

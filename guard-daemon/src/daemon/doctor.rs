@@ -55,7 +55,7 @@ fn features() -> Vec<Check> {
 
 /// Loads the programs and drops them again: only the verifier itself can tell.
 fn programs() -> Check {
-    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1, breakers: 1 })
+    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1, breakers: 1 }, None)
         .and_then(|mut kernel| kernel.verify_gates().map(|()| kernel));
     match loaded {
         Ok(kernel) => {
@@ -151,6 +151,7 @@ impl Guard {
         checks.push(delay(&self.engines));
         checks.push(tls());
         checks.extend(self.bulkhead_checks());
+        checks.push(self.keeping_check());
         checks.push(self.names_check());
         checks.push(self.scrape_check());
         checks.push(self.events_check());
@@ -200,6 +201,20 @@ impl Guard {
         }
         checks.push(ok("bulkheads", format!("{good} of {} attached", state.bulkheads.len())));
         checks
+    }
+
+    fn keeping_check(&self) -> Check {
+        let state = self.lock();
+        match state.keeping.problem() {
+            None => ok("breakers", "their states outlive a daemon that is killed"),
+            Some(why) => problem(
+                CheckResult::Warning,
+                "breakers",
+                why,
+                "without a bpffs breakers end with the daemon, however it ends, and start afresh",
+                "let guardd mount a bpffs below the directory of its control socket",
+            ),
+        }
     }
 
     fn names_check(&self) -> Check {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
@@ -128,6 +129,34 @@ pub(crate) fn names(plan: &Plan) -> BTreeSet<String> {
 }
 
 impl State {
+    /// Takes the addresses that an earlier guardd had for a service as those of its host names, so
+    /// that they keep their service until the names resolve again.
+    pub(crate) fn learn_addresses(&mut self, ids: &SharedIds) -> Result<(), DaemonError> {
+        let known = self.kernel.endpoint_addresses()?;
+        for service in &self.plan.services {
+            let id = ids.write().unwrap_or_else(PoisonError::into_inner).service(&service.name);
+            let literal = |address: &IpAddr| {
+                service.endpoints.iter().any(|endpoint| match &endpoint.host {
+                    EndpointHost::Net(net) => *net == IpNet::from(*address),
+                    EndpointHost::Name(_) => false,
+                })
+            };
+            let addresses: Vec<IpAddr> = known
+                .iter()
+                .filter(|(service, address)| *service == id && !literal(address))
+                .map(|(_, address)| *address)
+                .collect();
+            let names = service.endpoints.iter().filter_map(|endpoint| match &endpoint.host {
+                EndpointHost::Name(name) => Some(name),
+                EndpointHost::Net(_) => None,
+            });
+            for name in names.filter(|_| !addresses.is_empty()) {
+                self.resolved.update(name, &addresses);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the endpoints and protected addresses of plan and names to the kernel.
     pub(crate) fn write_endpoints(&mut self, ids: &SharedIds) -> Result<(), DaemonError> {
         let mut rules = Vec::new();
@@ -146,8 +175,7 @@ impl State {
             }
         }
         self.kernel.set_endpoints(&rules)?;
-        self.kernel.set_protected(&self.plan.daemon.protected)?;
-        self.write_control()
+        self.kernel.set_protected(&self.plan.daemon.protected).map_err(Into::into)
     }
 }
 

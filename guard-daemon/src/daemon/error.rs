@@ -7,7 +7,7 @@ use thiserror::Error;
 use crate::cgroup::CgroupError;
 use crate::config::ConfigErrors;
 use crate::control::BindError;
-use crate::journal::LogError;
+use crate::journal::{BpffsError, LogError};
 use crate::kernel::KernelError;
 
 /// An error of the daemon as a whole.
@@ -58,6 +58,18 @@ pub enum DaemonError {
         #[source]
         source: Box<DaemonError>,
     },
+    /// What the next daemon is to know could not be written down.
+    #[error("cannot write {}: {source}; make room, or check who may write there", path.display())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The bpffs of an earlier daemon.
+    #[error(transparent)]
+    Bpffs(#[from] BpffsError),
     /// Signals, threads, runtime.
     #[error("{what}: {source}")]
     System {

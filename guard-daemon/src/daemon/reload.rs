@@ -68,6 +68,8 @@ impl Guard {
             cgroup_root,
             fault_lease: _,
             on_exit,
+            fail: _,
+            heartbeat_timeout: _,
             protected: _,
         } = state.plan.daemon.clone();
         new.daemon = plan::DaemonPlan {
@@ -78,6 +80,7 @@ impl Guard {
             on_exit,
             ..new.daemon
         };
+        state.number(&new, &self.ids)?;
         let old = state.plan.clone();
         let moved = |b: &&BulkheadPlan| new.bulkhead(&b.name).map(|n| &n.cgroup) != Some(&b.cgroup);
         let leaving: Vec<_> = old.bulkheads.iter().filter(moved).cloned().collect();

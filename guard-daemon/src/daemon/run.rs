@@ -1,41 +1,23 @@
-//! guardd's life: start in one order, stop in the reverse. Whatever fails on the way up is taken
-//! down again before the error is reported.
+//! guardd's life: start in one order, stop in the reverse.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, RwLock, mpsc};
-use std::time::Instant;
+use std::sync::Arc;
 
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::cutting::{CutRules, PoolCut};
-use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::handler::Control;
-use super::state::{Guard, State};
+use super::start::{Started, open_state, start};
+use super::state::Guard;
 use super::threads::Threads;
-use crate::cgroup::{Hierarchy, Root};
-use crate::config::{self, Loaded};
+use crate::config;
 use crate::control::{self, AccessRule};
-use crate::fault::{Engines, FaultManager};
-use crate::journal::{self, Undo, UndoLog, UndoResult};
-use crate::kernel::{self, EventReader, Kernel, LoadOptions};
-use crate::net::delay::Distribution;
+use crate::kernel;
 use crate::net::resolver::{Resolver, Tracker, Update};
-use crate::observe::{EventStore, SharedIds};
-use crate::plan::{Ids, Plan};
+use crate::plan::{OnExit, Plan};
 use crate::telemetry::{http, notify};
-
-/// Pairs that may have counters without a restart: room for reloads.
-const MIN_PAIRS: u32 = 65_536;
-/// Breakers that fit without a restart. Their memory is taken at the start: 2 MiB.
-const MIN_BREAKERS: u32 = 16_384;
-/// Endpoints, resolved addresses included, that fit without a restart.
-const MIN_ENDPOINTS: u32 = 65_536;
 
 /// Runs guardd until SIGTERM or SIGINT.
 pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
@@ -50,7 +32,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
     let mut interrupt = signals(SignalKind::interrupt())?;
     let mut hangup = signals(SignalKind::hangup())?;
 
-    let (undo, _) = open_state(&loaded.plan)?;
+    let undo = open_state(&loaded.plan)?;
     let control_socket = loaded.plan.daemon.control_socket.clone();
     let listener = control::bind(&control_socket)?;
     let metrics = bind_metrics(&loaded.plan).await?;
@@ -121,31 +103,6 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// Opens the undo log and undoes what an earlier life left. Returns what could not be undone.
-pub(super) fn open_state(plan: &Plan) -> Result<(UndoLog, Vec<String>), DaemonError> {
-    let path = &plan.daemon.state_dir;
-    let (mut undo, leftovers) = UndoLog::open(path)
-        .map_err(|source| DaemonError::State { path: path.clone(), source: Box::new(source) })?;
-    for damage in undo.damage() {
-        tracing::error!(?damage, "a line of the undo log cannot be read");
-    }
-    let mut left = Vec::new();
-    for (entry, result) in journal::recover(&mut undo, leftovers) {
-        match result {
-            Ok(UndoResult::Removed) => {
-                tracing::warn!(what = ?entry.what, "removed: left by an earlier guardd");
-            }
-            Ok(UndoResult::Gone) => {}
-            Ok(UndoResult::LeftOver(why)) => left.push(format!("{:?}: {why}", entry.what)),
-            Err(error) => left.push(format!("{:?}: {error}", entry.what)),
-        }
-    }
-    for problem in &left {
-        tracing::warn!(problem, "left by an earlier guardd, and it stays");
-    }
-    Ok((undo, left))
-}
-
 async fn bind_metrics(plan: &Plan) -> Result<Option<TcpListener>, DaemonError> {
     let Some(address) = plan.daemon.metrics_listen else { return Ok(None) };
     match TcpListener::bind(address).await {
@@ -160,118 +117,6 @@ async fn bind_metrics(plan: &Plan) -> Result<Option<TcpListener>, DaemonError> {
 fn unlink(socket: &Path) {
     if let Err(error) = control::unlink(socket) {
         tracing::warn!(socket = %socket.display(), %error, "the control socket stays");
-    }
-}
-
-/// Sets everything up on the host; after an error nothing is left.
-fn start(
-    config_path: PathBuf,
-    loaded: Loaded,
-    mut undo: UndoLog,
-    metrics_address: Option<SocketAddr>,
-) -> Result<Started, DaemonError> {
-    let plan = loaded.plan;
-    let pairs = plan.bulkheads.len() * (plan.services.len() + 1);
-    let endpoints: usize = plan.services.iter().map(|service| service.endpoints.len()).sum();
-    let mut kernel = Kernel::load(LoadOptions {
-        pairs: MIN_PAIRS.max(pairs as u32),
-        endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
-        breakers: MIN_BREAKERS.max(pairs as u32),
-    })?;
-    for distribution in Distribution::ALL {
-        kernel.set_jitter_table(distribution.id(), &distribution.table())?;
-    }
-    if !kernel.knows_errors() {
-        tracing::warn!(
-            "the kernel's types do not tell where errors are: outcomes of failed connects are judged by packets alone"
-        );
-    }
-    let missing = |name| kernel::KernelError::Missing { what: "map", name };
-    let lease = kernel.take_lease().ok_or(missing("LEASE"))?;
-    let events = kernel.take_events().ok_or(missing("EVENTS"))?;
-    let hierarchy = Hierarchy::discover()?;
-    for problem in hierarchy.problems() {
-        tracing::warn!("{problem}");
-    }
-    let mut root_ticket = None;
-    let root = Root::open(&hierarchy, &plan.daemon.cgroup_root, &mut |unit| {
-        let entry = Undo::SystemdUnit { name: unit.to_owned() };
-        root_ticket = Some(undo.intend(entry).map_err(|e| e.to_string())?);
-        Ok(())
-    })?;
-    for warning in root.warnings() {
-        tracing::warn!("{warning}");
-    }
-    let runtime = plan.daemon.control_socket.parent().unwrap_or(Path::new("/run/guard"));
-    let ids: SharedIds = Arc::new(RwLock::new(Ids::default()));
-    // Made by an earlier life and kept by processes then: to be tried again at our own stop.
-    let left_cgroups = undo
-        .open_entries()
-        .into_iter()
-        .filter_map(|entry| match entry.what {
-            Undo::CgroupMade { path } if entry.same_boot => Some((path, entry.ticket)),
-            _ => None,
-        })
-        .collect();
-    let state = State {
-        config_loaded: Instant::now(),
-        reload_ok: true,
-        lease,
-        undo,
-        hierarchy,
-        root,
-        root_ticket,
-        bulkheads: BTreeMap::new(),
-        left_cgroups,
-        resolved: Resolved::default(),
-        faults: FaultManager::new(runtime.join("gates")),
-        breaker_modes: BTreeMap::new(),
-        transition_counts: BTreeMap::new(),
-        cut_rules: CutRules::default(),
-        cut_counts: BTreeMap::new(),
-        would_cut: BTreeMap::new(),
-        metrics_address,
-        kernel,
-        plan,
-    };
-    let (cuts, pools) = mpsc::channel();
-    let guard = Arc::new(Guard {
-        config_path,
-        started: Instant::now(),
-        ids,
-        events: Arc::new(EventStore::default()),
-        engines: Engines::probe(),
-        names: watch::Sender::new(names(&state.plan)),
-        state: Mutex::new(state),
-        scrapes: AtomicU64::new(0),
-        last_scrape_ns: AtomicU64::new(0),
-        peers_refused: AtomicU64::new(0),
-        cuts,
-    });
-    let set_up = guard.set_up();
-    if let Err(error) = set_up {
-        take_down(&guard);
-        return Err(error);
-    }
-    Ok(Started { guard, events, pools })
-}
-
-/// What the threads work on.
-struct Started {
-    guard: Arc<Guard>,
-    events: EventReader,
-    pools: mpsc::Receiver<PoolCut>,
-}
-
-impl Guard {
-    /// Policy first, then bulkheads: a program that is attached knows its services at once.
-    fn set_up(&self) -> Result<(), DaemonError> {
-        let mut state = self.lock();
-        state.write_endpoints(&self.ids)?;
-        for bulkhead in state.plan.bulkheads.clone() {
-            state.add_bulkhead(&bulkhead, &self.ids)?;
-        }
-        state.write_breakers(&self.ids)
     }
 }
 
@@ -380,24 +225,39 @@ impl Guard {
 }
 
 fn shut_down(guard: &Guard, control_socket: &Path) {
-    take_down(guard);
+    end_faults(guard);
+    let state = guard.lock();
+    let keep = state.plan.daemon.on_exit == OnExit::Keep;
+    let problem = state.keeping.problem().map(str::to_owned);
+    drop(state);
+    match problem {
+        None if keep => tracing::info!("breakers go on by themselves; guardctl cleanup ends them"),
+        _ => take_down(guard),
+    }
     unlink(control_socket);
     tracing::info!("stopped");
 }
 
-/// Takes everything off the host, in the reverse order of the start.
-fn take_down(guard: &Guard) {
+/// Ends all faults and takes what they needed off the host.
+fn end_faults(guard: &Guard) {
     let mut state = guard.lock();
     for id in state.faults.ids(None) {
         guard.end_fault(&mut state, id, "stopped");
     }
     let state = &mut *state;
     if let Err(error) = state.faults.unmount(&mut state.undo) {
-        tracing::error!(error, "the file system of the gates stays; run guardctl cleanup");
+        tracing::error!(%error, "the file system of the gates stays; run guardctl cleanup");
     }
+}
+
+/// Takes everything else off the host, in the reverse order of the start.
+pub(super) fn take_down(guard: &Guard) {
+    let mut state = guard.lock();
+    let state = &mut *state;
     for left in state.remove_all_bulkheads() {
         tracing::warn!("{left}; its processes go on, unguarded");
     }
+    state.keeping.remove(&mut state.undo);
     if let Some(ticket) = state.root_ticket.take() {
         match crate::cgroup::systemd::stop_if_empty(state.hierarchy.mount_point()) {
             Ok(crate::cgroup::systemd::Stopped::Busy(pids)) => {

@@ -14,12 +14,13 @@ use super::bulkheads::LiveBulkhead;
 use super::cutting::{CutCounts, CutRules, PoolCut};
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
+use super::keeping::{BreakerModes, Keeping};
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
 use crate::journal::UndoLog;
-use crate::kernel::{Kernel, Lease};
+use crate::kernel::{Kernel, KernelError, Lease};
 use crate::observe::{EventStore, SharedIds};
-use crate::plan::{BreakerMode, Mode, Plan};
+use crate::plan::{Fail, Mode, Plan};
 
 /// guardd while it runs.
 pub struct Guard {
@@ -58,8 +59,10 @@ pub(crate) struct State {
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
-    /// Modes that the operator has set since the start, by bulkhead and service.
-    pub(crate) breaker_modes: BTreeMap<(String, String), BreakerMode>,
+    /// Modes that the operator has set.
+    pub(crate) breaker_modes: BreakerModes,
+    /// What the next daemon will find.
+    pub(crate) keeping: Keeping,
     pub(crate) transition_counts: TransitionCounts,
     pub(crate) cut_rules: CutRules,
     pub(crate) cut_counts: CutCounts,
@@ -96,6 +99,25 @@ impl State {
     /// Whether guard acts.
     pub(crate) fn monitor(&self) -> bool {
         self.plan.daemon.mode == Mode::Monitor
+    }
+
+    /// Hands out numbers to all names of a plan and writes them down, before any is used.
+    pub(crate) fn number(&self, plan: &Plan, ids: &SharedIds) -> Result<(), DaemonError> {
+        let mut ids = ids.write().unwrap_or_else(PoisonError::into_inner);
+        for bulkhead in &plan.bulkheads {
+            ids.bulkhead(&bulkhead.name);
+        }
+        for service in &plan.services {
+            ids.service(&service.name);
+        }
+        self.keeping.save(&ids, &self.breaker_modes)
+    }
+
+    /// Gives the kernel a sign of life.
+    pub(crate) fn beat(&mut self) -> Result<(), KernelError> {
+        let daemon = &self.plan.daemon;
+        let timeout = (daemon.fail == Fail::Open).then_some(daemon.heartbeat_timeout);
+        self.kernel.beat(timeout)
     }
 
     /// Writes the switches as plan and faults want them.

@@ -115,6 +115,9 @@ impl Guard {
         let mut state = self.lock();
         // Each comes with an event too; this is for those whose event was lost.
         self.report_transitions(&mut state);
+        if let Err(error) = state.beat() {
+            tracing::error!(%error, "the kernel gets no sign of life: breakers may fail open");
+        }
         let lease = state.plan.daemon.fault_lease;
         if !state.faults.any() {
             return TICK_IDLE.min(lease / 2);

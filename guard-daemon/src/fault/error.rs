@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::control::api::ErrorBody;
+use crate::journal::BpffsError;
 use crate::kernel::KernelError;
 use crate::net::delay::DelayError;
 use crate::net::iptables::IptablesError;
@@ -32,8 +33,8 @@ pub enum FaultError {
     #[error(transparent)]
     Iptables(#[from] IptablesError),
     /// The place of the gates could not be made.
-    #[error("{0}")]
-    Bpffs(String),
+    #[error(transparent)]
+    Bpffs(#[from] BpffsError),
 }
 
 impl FaultError {

@@ -13,12 +13,11 @@ use guard_common::abi::fault::{
 };
 use guard_common::abi::ids::PairKey;
 
-use super::bpffs::GateDir;
 use super::engine::Engine;
 use super::error::FaultError;
 use super::request::{Effect, FaultSpec};
 use crate::control::api::{FaultCounters, FaultRecord};
-use crate::journal::UndoLog;
+use crate::journal::{BpffsError, OwnBpffs, UndoLog};
 use crate::kernel::{Kernel, boottime_ns};
 use crate::net::delay::DelayProfile;
 use crate::net::delay::process::DelayProcess;
@@ -80,7 +79,7 @@ pub struct FaultManager {
     ended: VecDeque<FaultRecord>,
     next_id: u64,
     halted: Option<String>,
-    bpffs: GateDir,
+    bpffs: OwnBpffs,
     delays: DelayProcess,
 }
 
@@ -92,7 +91,7 @@ impl FaultManager {
             ended: VecDeque::new(),
             next_id: 1,
             halted: None,
-            bpffs: GateDir::new(bpffs),
+            bpffs: OwnBpffs::new(bpffs),
             delays: DelayProcess::new(),
         }
     }
@@ -341,7 +340,7 @@ impl FaultManager {
     }
 
     /// Takes the file system of the gates off the host; for a clean stop, after the last fault.
-    pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), String> {
+    pub fn unmount(&mut self, undo: &mut UndoLog) -> Result<(), BpffsError> {
         self.bpffs.unmount(undo)
     }
 }

@@ -2,7 +2,6 @@
 //! ended. A fault always ends by itself: the kernel checks its deadline and the daemon's lease at
 //! each packet, whatever becomes of this module.
 
-mod bpffs;
 mod engine;
 mod error;
 mod manager;

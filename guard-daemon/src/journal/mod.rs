@@ -4,6 +4,7 @@
 //! It never removes anything by itself: [`recover`] does, when the next start or
 //! `guardctl cleanup` calls it.
 
+mod bpffs;
 mod lock;
 mod record;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 mod undo;
 mod undo_log;
 
+pub use bpffs::{BpffsError, OwnBpffs};
 pub use record::{Family, Undo};
 pub use undo::{UndoError, UndoResult, recover, undo};
 pub use undo_log::{Damage, Entry, LogError, Ticket, UndoLog};

@@ -137,6 +137,7 @@ fn unmount(path: &Path) -> Result<UndoResult, UndoError> {
     if !OUR_MOUNTS.contains(&kind.as_str()) {
         return Ok(not_ours(path, &format!("{kind} is mounted there now, which guard never does")));
     }
+    super::bpffs::empty(path).map_err(|e| io_error("empty", path, e))?;
     match umount2(path, MntFlags::UMOUNT_NOFOLLOW) {
         Ok(()) => Ok(UndoResult::Removed),
         Err(Errno::ENOENT | Errno::EINVAL) => Ok(UndoResult::Gone),

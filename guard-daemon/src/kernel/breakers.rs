@@ -2,9 +2,10 @@
 //! made by the hooks; here only those that the operator asks for, by the same steps on the same
 //! words.
 
-use std::collections::{BTreeMap, HashMap as StdHashMap};
+use std::collections::{BTreeMap, HashMap as StdHashMap, HashSet};
 use std::mem::offset_of;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, HashMap, MapData};
 use guard_common::abi::breaker::{
@@ -37,8 +38,19 @@ pub(super) struct Known {
     free: Vec<u32>,
     used: u32,
     policy_places: StdHashMap<BreakerPolicy, u32>,
-    /// Transitions handed out.
-    seen: u64,
+    /// Number of a transition that somebody is writing down, and since when that is known.
+    unfinished: Option<(u64, Instant)>,
+}
+
+/// Transitions that nobody was told of yet.
+#[derive(Debug, Default)]
+pub struct Transitions {
+    /// In the order in which they were written down.
+    pub list: Vec<Transition>,
+    /// How many were overwritten before they could be read.
+    pub lost: u64,
+    /// Number of the first that is not in the list.
+    next: u64,
 }
 
 /// One breaker as it is now.
@@ -60,6 +72,11 @@ pub enum OperatorStep {
 }
 
 const WORD: usize = offset_of!(BreakerSlot, word);
+/// After how long nobody is writing down a transition any more.
+const UNFINISHED: Duration = Duration::from_secs(1);
+/// Entries of the map of transition counts.
+const WRITTEN: usize = 0;
+const TOLD: usize = 1;
 
 impl Kernel {
     /// Makes, changes and removes breakers until there are exactly these. States of those that stay
@@ -151,14 +168,43 @@ impl Kernel {
         }
     }
 
-    /// Transitions since the last call, in order, and how many were overwritten before they could
-    /// be read.
-    pub fn take_transitions(&mut self) -> (Vec<Transition>, u64) {
-        self.breakers.take_transitions()
+    /// Transitions that nobody was told of yet. They stay so until [`Kernel::transitions_told`]:
+    /// what a daemon has read and not told when it is killed, the next one tells.
+    pub fn untold_transitions(&mut self) -> Transitions {
+        self.breakers.untold_transitions()
+    }
+
+    /// These were told.
+    pub fn transitions_told(&self, transitions: &Transitions) {
+        if let Some(told) = self.breakers.transition_count.word(TOLD, 0) {
+            told.store(transitions.next, Release);
+        }
     }
 }
 
 impl Breakers {
+    /// Learns what is in the maps already: the breakers of an earlier life.
+    pub(super) fn find(&mut self) -> Result<(), KernelError> {
+        let failed = |name, action| KernelError::map(name, action);
+        for entry in &self.of_pair {
+            let (pair, place) = entry.map_err(failed("BREAKER_OF_PAIR", "listing"))?;
+            self.known.places.insert(pair, place);
+            self.known.used = self.known.used.max(place + 1);
+        }
+        let taken: HashSet<u32> = self.known.places.values().copied().collect();
+        self.known.free = (0..self.known.used).filter(|place| !taken.contains(place)).collect();
+        let policies = taken.iter().filter_map(|place| {
+            let policy = self.slots.half(*place as usize, offset_of!(BreakerSlot, policy))?;
+            Some(policy.load(Acquire))
+        });
+        for place in policies.collect::<HashSet<u32>>() {
+            let policy =
+                self.policies.get(&place, 0).map_err(failed("BREAKER_POLICIES", "reading"))?;
+            self.known.policy_places.insert(policy, place);
+        }
+        Ok(())
+    }
+
     /// A place for each policy, written before any breaker names it. Those that no breaker uses any
     /// more make room when there is none left.
     fn place_policies(
@@ -283,7 +329,7 @@ impl Breakers {
 
     /// As the hooks do it.
     fn write_down(&self, pair: PairKey, now_ns: u64, old: u64, new: u64, reason: u32) {
-        let Some(count) = self.transition_count.word(0, 0) else { return };
+        let Some(count) = self.transition_count.word(WRITTEN, 0) else { return };
         let number = count.fetch_add(1, AcqRel);
         let at = (number % TRANSITIONS_KEPT as u64) as usize;
         let word = |offset, value| {
@@ -307,25 +353,37 @@ impl Breakers {
         word(offset_of!(Transition, sequence), number + 1);
     }
 
-    fn take_transitions(&mut self) -> (Vec<Transition>, u64) {
-        let Some(count) = self.transition_count.word(0, 0).map(|count| count.load(Acquire)) else {
-            return (Vec::new(), 0);
+    fn untold_transitions(&mut self) -> Transitions {
+        let count = |entry| self.transition_count.word(entry, 0).map_or(0, |w| w.load(Acquire));
+        let (written, told) = (count(WRITTEN), count(TOLD));
+        let oldest = written.saturating_sub(TRANSITIONS_KEPT as u64);
+        let mut untold = Transitions {
+            list: Vec::new(),
+            lost: oldest.saturating_sub(told),
+            next: told.max(oldest),
         };
-        let oldest = count.saturating_sub(TRANSITIONS_KEPT as u64);
-        let mut lost = oldest.saturating_sub(self.known.seen);
-        let mut next = self.known.seen.max(oldest);
-        let mut taken = Vec::new();
-        while next < count {
-            match self.transition(next) {
-                Read::Done(transition) => taken.push(transition),
-                // A hook is writing it: it and what follows come with the next call.
-                Read::NotYet => break,
-                Read::Overwritten => lost += 1,
+        while untold.next < written {
+            match self.transition(untold.next) {
+                Read::Done(transition) => untold.list.push(transition),
+                // It and what follows come with the next call.
+                Read::NotYet if self.is_being_written(untold.next) => break,
+                Read::NotYet | Read::Overwritten => untold.lost += 1,
             }
-            next += 1;
+            untold.next += 1;
         }
-        self.known.seen = next;
-        (taken, lost)
+        untold
+    }
+
+    /// Whether a transition that was begun may still be finished. A hook needs no time for it; a
+    /// daemon that was killed in the middle of it never ends.
+    fn is_being_written(&mut self, number: u64) -> bool {
+        match self.known.unfinished {
+            Some((known, since)) if known == number => since.elapsed() < UNFINISHED,
+            _ => {
+                self.known.unfinished = Some((number, Instant::now()));
+                true
+            }
+        }
     }
 
     fn transition(&self, number: u64) -> Read {

@@ -1,5 +1,6 @@
-//! The lease of faults: until when the kernel lets them act. It is moved on by a healthy daemon
-//! only; a killed, stopped or hung one lets it run out.
+//! The daemon's signs of life: the lease of faults, until when the kernel lets them act, and the
+//! heartbeat, until when breakers refuse calls. Both are moved on by a healthy daemon only; a killed,
+//! stopped or hung one lets them run out.
 
 use std::time::Duration;
 
@@ -18,6 +19,16 @@ impl Kernel {
     /// The lease, at the first call.
     pub fn take_lease(&mut self) -> Option<Lease> {
         self.lease.take().map(|map| Lease { map })
+    }
+}
+
+impl Kernel {
+    /// Lets breakers act for `timeout` from now on; `None` = for ever.
+    pub fn beat(&mut self, timeout: Option<Duration>) -> Result<(), KernelError> {
+        let until = |time: Duration| boottime_ns().saturating_add(time.as_nanos() as u64);
+        self.heartbeat
+            .set(0, timeout.map_or(0, until), 0)
+            .map_err(KernelError::map("HEARTBEAT", "renewing"))
     }
 }
 

@@ -1,11 +1,15 @@
 //! Loads the object: maps sized for the plan, constants set, every program verified.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
 
 use aya::maps::lpm_trie::LpmTrie;
 use aya::maps::{Array, HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf};
-use aya::programs::{CgroupSkb, CgroupSock, CgroupSockAddr, Program, ProgramError, SockOps};
+use aya::programs::{
+    CgroupSkb, CgroupSock, CgroupSockAddr, Program, ProgramError, ProgramInfo, SockOps,
+    loaded_programs,
+};
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
@@ -15,6 +19,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
+use super::pins::{MAPS, Pins};
 use super::shared::SharedArray;
 use super::{OBJECT, btf};
 
@@ -53,6 +58,17 @@ pub struct LoadOptions {
     pub breakers: u32,
 }
 
+impl LoadOptions {
+    /// Sizes as maps have them.
+    pub(super) fn rounded(self) -> Self {
+        Self {
+            pairs: self.pairs.max(1024).next_power_of_two(),
+            endpoints: self.endpoints.max(4096).next_power_of_two(),
+            breakers: self.breakers.max(1024).next_power_of_two(),
+        }
+    }
+}
+
 /// Everything of guard that is in the kernel.
 pub struct Kernel {
     pub(super) ebpf: Ebpf,
@@ -72,6 +88,11 @@ pub struct Kernel {
     pub(super) ring: Option<RingBuf<MapData>>,
     pub(super) options: LoadOptions,
     pub(super) knows_errors: bool,
+    pub(super) heartbeat: Array<MapData, u64>,
+    pub(super) pins: Option<Pins>,
+    /// Ids of the programs in the kernel, an earlier life's included, that keep their bulkhead's
+    /// identity in our map.
+    pub(super) identified: BTreeSet<u32>,
 }
 
 macro_rules! take {
@@ -85,26 +106,30 @@ macro_rules! take {
 }
 
 impl Kernel {
-    /// Loads and verifies everything; attaches nothing.
-    pub fn load(options: LoadOptions) -> Result<Self, KernelError> {
+    /// Loads and verifies everything; attaches nothing. Maps that are pinned already are taken as
+    /// they are, and `options` must be what [`Pins::check`] says of them; others are made and
+    /// pinned. Without `pins` nothing outlives the daemon.
+    pub fn load(options: LoadOptions, pins: Option<&Pins>) -> Result<Self, KernelError> {
         // The verifier's log costs time and memory at each start: only a refusal is worth it.
-        match Self::load_logged(options, VerifierLogLevel::DISABLE) {
-            Err(KernelError::Program { .. }) => Self::load_logged(options, VerifierLogLevel::DEBUG),
+        match Self::load_logged(options, pins, VerifierLogLevel::DISABLE) {
+            Err(KernelError::Program { .. }) => {
+                Self::load_logged(options, pins, VerifierLogLevel::DEBUG)
+            }
             other => other,
         }
     }
 
-    fn load_logged(options: LoadOptions, log: VerifierLogLevel) -> Result<Self, KernelError> {
-        let options = LoadOptions {
-            pairs: options.pairs.max(1024).next_power_of_two(),
-            endpoints: options.endpoints.max(4096).next_power_of_two(),
-            breakers: options.breakers.max(1024).next_power_of_two(),
-        };
-        let (mut ebpf, knows_errors) = open(options, log)?;
+    fn load_logged(
+        options: LoadOptions,
+        pins: Option<&Pins>,
+        log: VerifierLogLevel,
+    ) -> Result<Self, KernelError> {
+        let options = options.rounded();
+        let (mut ebpf, knows_errors) = open(options, pins, log)?;
         for (name, _) in PROGRAMS {
             load_program(&mut ebpf, name)?;
         }
-        Ok(Self {
+        let mut kernel = Self {
             control: take!(ebpf, "CONTROL"),
             endpoints: take!(ebpf, "ENDPOINTS"),
             protected: take!(ebpf, "PROTECTED"),
@@ -120,17 +145,22 @@ impl Kernel {
                 policies: take!(ebpf, "BREAKER_POLICIES"),
                 slots: shared::<BreakerSlot>(&mut ebpf, "BREAKERS", options.breakers as usize)?,
                 transitions: shared::<Transition>(&mut ebpf, "TRANSITIONS", TRANSITIONS_KEPT)?,
-                transition_count: shared::<u64>(&mut ebpf, "TRANSITION_COUNT", 1)?,
+                transition_count: shared::<u64>(&mut ebpf, "TRANSITION_COUNT", 2)?,
                 ended: take!(ebpf, "ENDED"),
                 known: Known::default(),
             },
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
+            heartbeat: take!(ebpf, "HEARTBEAT"),
+            pins: pins.cloned(),
+            identified: programs_with(&ebpf, "BULKHEAD")?,
             ebpf,
             options,
             knows_errors,
-        })
+        };
+        kernel.breakers.find()?;
+        Ok(kernel)
     }
 
     /// Whether the errno of failed connects can be read (BTF told its place). Without it, outcomes
@@ -165,11 +195,18 @@ impl Kernel {
 /// Reads the object and makes its maps; whether the errno of sockets can be read.
 pub(super) fn open(
     options: LoadOptions,
+    pins: Option<&Pins>,
     log: VerifierLogLevel,
 ) -> Result<(Ebpf, bool), KernelError> {
     let sk_err = btf::member_offset_bytes(Path::new(btf::VMLINUX), "sock", "sk_err");
     let offset = sk_err.unwrap_or(0);
-    let ebpf = EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    if let Some(pins) = pins {
+        for name in MAPS {
+            loader.map_pin_path(name, pins.map(name));
+        }
+    }
+    let ebpf = loader
         .override_global("SK_ERR_OFFSET", &offset, true)
         .map_max_entries("PAIR_STATS", options.pairs)
         .map_max_entries("PAIR_RULES", options.pairs)
@@ -183,6 +220,19 @@ pub(super) fn open(
             KernelError::Load { detail: cause_chain(&e), cure }
         })?;
     Ok((ebpf, sk_err.is_some()))
+}
+
+/// Ids of all programs in the kernel that use a map of ours.
+fn programs_with(ebpf: &Ebpf, name: &'static str) -> Result<BTreeSet<u32>, KernelError> {
+    let Some(Map::CgroupStorage(data)) = ebpf.map(name) else {
+        return Err(KernelError::Missing { what: "map", name });
+    };
+    let map = data.info().map_err(KernelError::map(name, "asking for the id of"))?.id();
+    // One that ends while it is looked at is none of those that are attached.
+    let uses_it =
+        |program: &ProgramInfo| matches!(program.map_ids(), Ok(Some(maps)) if maps.contains(&map));
+    let programs = loaded_programs().filter_map(Result::ok).filter(uses_it);
+    Ok(programs.map(|program| program.id()).collect())
 }
 
 /// An array map in this process's memory, as many values as it was made with.

@@ -1,9 +1,9 @@
 //! The kernel side: the embedded object, its maps and its links. The only module that imports
 //! aya. It never decides anything: it loads, attaches, writes what it is told and reads back.
 //!
-//! Links are owned by the process and not pinned: when guardd dies, however it dies, the kernel
-//! takes its programs off the bulkheads. The one exception are the gates of the NFQUEUE engine,
-//! which iptables needs as files (see `gates`).
+//! Links and maps are pinned (see `pins`): when guardd dies, breakers go on, and the next guardd
+//! takes them over. Faults end with it, because nothing renews their lease. Where there is no bpffs,
+//! links belong to the process, and the kernel takes the programs off when it dies.
 
 mod attach;
 #[cfg(feature = "bench")]
@@ -19,13 +19,15 @@ mod gates;
 mod lease;
 mod load;
 mod memory;
+mod pins;
 mod policy;
 mod shared;
 mod stats;
+mod syscall;
 mod verifier;
 
 pub use attach::Attached;
-pub use breakers::{BreakerView, OperatorStep};
+pub use breakers::{BreakerView, OperatorStep, Transitions};
 pub use clock::{boottime_ns, wall_of_boottime_ns};
 pub use error::KernelError;
 pub use events::{EventReader, decode_socket};
@@ -33,6 +35,7 @@ pub use features::{Feature, check as check_features};
 pub use lease::Lease;
 pub use load::{Kernel, LoadOptions};
 pub use memory::give_back_free_memory;
+pub use pins::Pins;
 pub use policy::{EndpointRule, map_address};
 pub use stats::{Counters, ProgramRun};
 pub use verifier::{ProgramStatistics, statistics as verifier_statistics};

@@ -1,7 +1,7 @@
 //! Writes what the plan says: the daemon's switches, endpoints, protected addresses.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use aya::maps::lpm_trie::Key;
 use guard_common::abi::ABI_VERSION;
@@ -83,6 +83,20 @@ impl Kernel {
             self.endpoints.remove(key).map_err(KernelError::map("ENDPOINTS", "removing"))?;
         }
         Ok(())
+    }
+
+    /// Single addresses in the endpoint trie, with their services: also those that host names had
+    /// when an earlier life resolved them.
+    pub fn endpoint_addresses(&self) -> Result<Vec<(u32, IpAddr)>, KernelError> {
+        let mut all = Vec::new();
+        for entry in &self.endpoints {
+            let (key, value) = entry.map_err(KernelError::map("ENDPOINTS", "listing"))?;
+            if key.prefix_len() == ENDPOINT_PORT_BITS + 128 {
+                let address = Ipv6Addr::from(key.data().address);
+                all.push((value.service, IpAddr::from(address).to_canonical()));
+            }
+        }
+        Ok(all)
     }
 
     /// Makes the trie of protected addresses equal to `nets`.

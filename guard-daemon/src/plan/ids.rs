@@ -1,5 +1,6 @@
 //! Ids of bulkheads and services: handed out once per name and kept over reloads, so that
-//! counters and sockets that carry them stay right. An id is never given to another name.
+//! counters and sockets that carry them stay right. An id is never given to another name, in this
+//! life of the daemon or a later one that takes its maps over.
 
 use std::collections::HashMap;
 
@@ -23,6 +24,11 @@ struct Names {
 }
 
 impl Names {
+    fn from_list(by_id: Vec<String>) -> Self {
+        let by_name = by_id.iter().zip(1..).map(|(name, id)| (name.clone(), id)).collect();
+        Self { by_id, by_name }
+    }
+
     fn id(&mut self, name: &str) -> u32 {
         if let Some(id) = self.by_name.get(name) {
             return *id;
@@ -39,6 +45,21 @@ impl Names {
 }
 
 impl Ids {
+    /// As an earlier life has handed them out: names in the order of their ids.
+    pub fn from_names(bulkheads: Vec<String>, services: Vec<String>) -> Self {
+        Self { bulkheads: Names::from_list(bulkheads), services: Names::from_list(services) }
+    }
+
+    /// Names of bulkheads in the order of their ids.
+    pub fn bulkhead_names(&self) -> &[String] {
+        &self.bulkheads.by_id
+    }
+
+    /// Names of services in the order of their ids.
+    pub fn service_names(&self) -> &[String] {
+        &self.services.by_id
+    }
+
     /// The id of a bulkhead (from 1), made at the first call.
     pub fn bulkhead(&mut self, name: &str) -> u32 {
         self.bulkheads.id(name)
@@ -81,5 +102,9 @@ mod tests {
         assert_eq!(ids.service_name(1), "github");
         assert_eq!(ids.service_name(0), "other");
         assert_eq!((ids.service_name(9), ids.bulkhead_name(0)), ("", ""));
+        let (bulkheads, services) = (ids.bulkhead_names().to_vec(), ids.service_names().to_vec());
+        let mut later = Ids::from_names(bulkheads, services);
+        assert_eq!((later.bulkhead("b"), later.service("github")), (2, 1));
+        assert_eq!((later.bulkhead("c"), later.service("search")), (3, 2));
     }
 }

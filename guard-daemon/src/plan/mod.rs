@@ -46,6 +46,10 @@ pub struct DaemonPlan {
     pub fault_lease: Duration,
     /// What happens to the programs when the daemon stops.
     pub on_exit: OnExit,
+    /// What breakers do without a daemon.
+    pub fail: Fail,
+    /// How long after the daemon's last sign of life [`Fail::Open`] takes effect.
+    pub heartbeat_timeout: Duration,
     /// Destinations that are never faulted and never blocked.
     pub protected: Vec<IpNet>,
 }
@@ -73,8 +77,17 @@ pub enum CgroupRoot {
 pub enum OnExit {
     /// Everything is taken off the host.
     Detach,
-    /// Programs and breakers stay (from the issue on breakers on).
+    /// Programs and breakers stay, for the next start to take over.
     Keep,
+}
+
+/// What breakers do without a daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fail {
+    /// They go on.
+    Static,
+    /// They let every call pass.
+    Open,
 }
 
 /// `[services.NAME]`.

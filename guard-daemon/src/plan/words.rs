@@ -1,6 +1,6 @@
 //! The words for the plan's choices, as the configuration, the status and the metrics use them.
 
-use super::{BreakerMode, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass};
+use super::{BreakerMode, Fail, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass};
 
 macro_rules! words {
     ($kind:ty: $($variant:ident = $word:literal),+) => {
@@ -35,6 +35,7 @@ words!(BreakerMode: Enforce = "enforce", Monitor = "monitor", ForceOpen = "force
 words!(OpenPool: Keep = "keep", CutIdle = "cut_idle", CutAll = "cut_all");
 words!(OpenAction: Refuse = "refuse", Hold = "hold");
 words!(OnExit: Detach = "detach", Keep = "keep");
+words!(Fail: Static = "static", Open = "open");
 words!(ServiceClass: Generic = "generic", Llm = "llm", LlmLocal = "llm_local", Mcp = "mcp",
     Tool = "tool");
 words!(Protocol: Auto = "auto", Tcp = "tcp", Http = "http", Tls = "tls");

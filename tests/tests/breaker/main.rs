@@ -21,6 +21,7 @@ use rig::{
 mod outcomes;
 mod pools;
 mod races;
+mod restart;
 
 const THRESHOLD: u64 = 3;
 

@@ -14,12 +14,4 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
                     who may read it";
         sink.warning(&field.span, &field.path, message, "not a loopback address", help);
     }
-    if let Some(field) = daemon.field("on_exit")
-        && daemon.text("on_exit") == Some("keep")
-    {
-        let message =
-            format!("`{} = \"keep\"` is accepted but not enforced by this version", field.path);
-        let help = "guardd detaches at its end until it has breakers to keep";
-        sink.warning(&field.span, &field.path, message, "no effect yet", help);
-    }
 }

@@ -67,11 +67,29 @@ pub(super) static DAEMON: &[Key] = &[
         Kind::Choice(&["detach", "keep"]),
         Absent::Value("\"detach\""),
         "What becomes of guard's programs when the daemon stops. \"detach\" takes everything off \
-         the host. \"keep\" will leave breakers at work without the daemon; this version has none \
-         to keep, says so in a warning, and detaches.",
+         the host, and breakers forget their states. \"keep\" leaves breakers at work without the \
+         daemon; the next start takes them over as they are then, and `guardctl cleanup` removes \
+         them. A daemon that is killed leaves them at work, whatever this says.",
     )
-    .example("\"detach\"")
+    .example("\"keep\"")
     .restart(),
+    Key::new(
+        "fail",
+        Kind::Choice(&["static", "open"]),
+        Absent::Value("\"static\""),
+        "What breakers do when the daemon has given no sign of life for heartbeat_timeout. \
+         \"static\": they go on, as the kernel decides alone. \"open\": they let every call pass, \
+         until a daemon is there again.",
+    )
+    .example("\"open\""),
+    Key::new(
+        "heartbeat_timeout",
+        Kind::Duration { min: Duration::from_secs(2), max: Duration::from_hours(1) },
+        Absent::Value("\"30s\""),
+        "How long after the daemon's last sign of life `fail = \"open\"` takes effect. Longer than \
+         a restart of the daemon takes, or breakers let calls pass during each.",
+    )
+    .example("\"10s\""),
     Key::new(
         "protected",
         Kind::Networks,

@@ -190,7 +190,7 @@ fn missing_quotes_do_not_hide_what_follows() {
        : ^^|^^
        :   `-- not a key of `daemon`
        `----
-      help: did you mean `mode`? keys: cgroup_root, control_socket, fault_lease, metrics_listen, mode, on_exit, protected, state_dir
+      help: did you mean `mode`? keys: cgroup_root, control_socket, fail, fault_lease, heartbeat_timeout, metrics_listen, mode, on_exit, protected, state_dir
 
     2 errors, 0 warnings in guard.toml
     "#);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::plan::{CgroupRoot, Endpoint, EndpointHost, Mode, OnExit, Protocol, ServiceClass};
+use crate::plan::{CgroupRoot, Endpoint, EndpointHost, Fail, Mode, OnExit, Protocol, ServiceClass};
 
 fn plan(text: &str) -> Plan {
     parse("guard.toml", text).unwrap_or_else(|e| panic!("{}", e.render(false))).plan
@@ -20,6 +20,7 @@ fn an_empty_file_is_all_defaults_and_a_warning() {
     assert_eq!(daemon.cgroup_root, CgroupRoot::Auto);
     assert_eq!(daemon.fault_lease, Duration::from_secs(2));
     assert_eq!(daemon.on_exit, OnExit::Detach);
+    assert_eq!((daemon.fail, daemon.heartbeat_timeout), (Fail::Static, Duration::from_secs(30)));
     assert_eq!(daemon.protected, ["169.254.169.254/32".parse().unwrap()]);
     assert!(loaded.plan.services.is_empty() && loaded.plan.bulkheads.is_empty());
     let warnings: Vec<String> = loaded.warnings.iter().map(ToString::to_string).collect();
@@ -39,6 +40,8 @@ fn every_value_arrives() {
         cgroup_root = "/sys/fs/cgroup/agents.slice"
         fault_lease = "750ms"
         on_exit = "keep"
+        fail = "open"
+        heartbeat_timeout = "10s"
         protected = ["10.0.0.0/8", "192.0.2.7", "::1", "fd00::/8", "::ffff:198.51.100.4"]
         [services.zeta]
         endpoints = ["API.Example.COM:443", "example.org", "192.0.2.1:80", "10.1.0.0/16:8080",
@@ -60,6 +63,7 @@ fn every_value_arrives() {
     assert_eq!(daemon.cgroup_root, CgroupRoot::Path("/sys/fs/cgroup/agents.slice".into()));
     assert_eq!(daemon.fault_lease, Duration::from_millis(750));
     assert_eq!(daemon.on_exit, OnExit::Keep);
+    assert_eq!((daemon.fail, daemon.heartbeat_timeout), (Fail::Open, Duration::from_secs(10)));
     let protected: Vec<String> = daemon.protected.iter().map(ToString::to_string).collect();
     let wanted = ["10.0.0.0/8", "192.0.2.7/32", "::1/128", "fd00::/8", "198.51.100.4/32"];
     assert_eq!(protected, wanted);
@@ -98,6 +102,8 @@ fn every_choice_of_the_table_is_one_of_the_plan() {
     assert_eq!(words("daemon.mode"), names);
     let names: Vec<&str> = OnExit::ALL.iter().map(|c| c.name()).collect();
     assert_eq!(words("daemon.on_exit"), names);
+    let names: Vec<&str> = Fail::ALL.iter().map(|c| c.name()).collect();
+    assert_eq!(words("daemon.fail"), names);
     let names: Vec<&str> = ServiceClass::ALL.iter().map(|c| c.name()).collect();
     assert_eq!(words("services.NAME.class"), names);
     let names: Vec<&str> = Protocol::ALL.iter().map(|c| c.name()).collect();
@@ -113,11 +119,11 @@ fn an_inert_table_warns_once() {
 }
 
 #[test]
-fn metrics_beyond_loopback_and_keep_earn_a_warning() {
-    let text = "[daemon]\nmetrics_listen = \"0.0.0.0:9729\"\non_exit = \"keep\"\n[bulkheads.a]\n";
+fn metrics_beyond_loopback_earn_a_warning() {
+    let text = "[daemon]\nmetrics_listen = \"0.0.0.0:9729\"\n[bulkheads.a]\n";
     let warnings = parse("guard.toml", text).unwrap().warnings;
     let lines: Vec<String> = warnings.iter().map(|w| format!("{:?} {}", w.line, w.key)).collect();
-    assert_eq!(lines, ["Some(2) daemon.metrics_listen", "Some(3) daemon.on_exit"]);
+    assert_eq!(lines, ["Some(2) daemon.metrics_listen"]);
     for fine in ["127.0.0.1:1", "127.9.9.9:0", "[::1]:9729", "[::ffff:127.0.0.1]:9729"] {
         let text = format!("[daemon]\nmetrics_listen = \"{fine}\"\n[bulkheads.a]\n");
         assert!(parse("guard.toml", &text).unwrap().warnings.is_empty(), "{fine}");

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{
-    BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, EndpointHost, Mode, OnExit, Protocol,
+    BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, EndpointHost, Fail, Mode, OnExit, Protocol,
     ServiceClass, ServicePlan,
 };
 
@@ -16,6 +16,8 @@ fn plan() -> Plan {
             cgroup_root: CgroupRoot::Auto,
             fault_lease: Duration::from_secs(2),
             on_exit: OnExit::Detach,
+            fail: Fail::Static,
+            heartbeat_timeout: Duration::from_secs(30),
             protected: Vec::new(),
         },
         services: vec![ServicePlan {

@@ -39,6 +39,9 @@ fn daemon(old: &DaemonPlan, new: &DaemonPlan, out: &mut PlanDiff) {
     changed(live, "mode", &old.mode, &new.mode);
     let lease = |plan: &DaemonPlan| duration::format(plan.fault_lease);
     changed(live, "fault_lease", &lease(old), &lease(new));
+    changed(live, "fail", &old.fail, &new.fail);
+    let timeout = |plan: &DaemonPlan| duration::format(plan.heartbeat_timeout);
+    changed(live, "heartbeat_timeout", &timeout(old), &timeout(new));
     let nets = |plan: &DaemonPlan| -> Vec<String> {
         plan.protected.iter().map(network::display).collect()
     };
