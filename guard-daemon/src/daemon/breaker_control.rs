@@ -85,8 +85,18 @@ impl Guard {
         }
     }
 
-    /// Does what the operator asks for.
+    /// Does what the operator asks for. When it returns, pools that go with it are cut.
     pub(super) fn change_breaker(
+        &self,
+        peer: &Peer,
+        request: &BreakerRequest,
+    ) -> Result<Breakers, ErrorBody> {
+        let changed = self.change_and_order_cuts(peer, request);
+        self.wait_for_cuts();
+        changed
+    }
+
+    fn change_and_order_cuts(
         &self,
         peer: &Peer,
         request: &BreakerRequest,
@@ -120,6 +130,9 @@ impl Guard {
                 };
                 state.breaker_modes.insert((bulkhead.clone(), service.clone()), mode);
                 state.write_breakers(&self.ids)?;
+                if mode == BreakerMode::ForceOpen {
+                    self.cut_pool(&state, pair, bulkhead, service);
+                }
                 if let Err(error) =
                     with_ids(&self.ids, |ids| state.keeping.save(ids, &state.breaker_modes))
                 {

@@ -13,7 +13,7 @@ use guard_common::logic::breaker::word;
 
 use super::error::DaemonError;
 use super::state::{Guard, State};
-use crate::kernel::wall_of_boottime_ns;
+use crate::kernel::{BreakerView, wall_of_boottime_ns};
 use crate::observe::{SharedIds, with_ids};
 use crate::plan::{BreakerMode, BreakerPlan, OTHER, OpenAction, Protocol, ServiceClass};
 
@@ -150,8 +150,9 @@ impl Guard {
             generation,
             "breaker"
         );
-        if to == STATE_OPEN {
-            self.pool_of_opened(state, pair, &bulkhead, &service);
+        let still = |view: BreakerView| word::generation(view.slot.word) == generation;
+        if to == STATE_OPEN && state.kernel.breaker(pair).is_some_and(still) {
+            self.cut_pool(state, pair, &bulkhead, &service);
         }
         let key = (bulkhead.clone(), service.clone(), from, to, transition.reason);
         *state.transition_counts.entry(key).or_default() += 1;

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
 
 use guard_common::abi::ids::PairKey;
@@ -34,6 +34,8 @@ const MIN_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// Pause while connects may be held.
 const HOLD_PAUSE: Duration = Duration::from_millis(100);
+/// How long the operator waits for pools to be cut.
+const CUT_WAIT: Duration = Duration::from_secs(2);
 /// Pause between looks for the order to stop.
 const IDLE_PAUSE: Duration = Duration::from_millis(250);
 
@@ -85,6 +87,15 @@ pub(crate) struct PoolCut {
     pub(crate) pair: PairKey,
     /// Those that wait for an answer too.
     pub(crate) busy_too: bool,
+}
+
+/// What the thread that cuts is told; it does one after the other.
+#[derive(Debug)]
+pub(crate) enum CutOrder {
+    /// These pools go.
+    Pool(PoolCut),
+    /// Somebody waits for what was ordered before.
+    Done(Sender<()>),
 }
 
 impl CutRules {
@@ -161,26 +172,29 @@ impl State {
 }
 
 impl Guard {
-    /// The breaker of a pair has opened: its pool goes, if the plan says so.
-    pub(super) fn pool_of_opened(
-        &self,
-        state: &State,
-        pair: PairKey,
-        bulkhead: &str,
-        service: &str,
-    ) {
+    /// The breaker of a pair refuses from now on: its pool goes, if the plan says so.
+    pub(super) fn cut_pool(&self, state: &State, pair: PairKey, bulkhead: &str, service: &str) {
         let pool = state.breaker_plan(bulkhead, service).open_pool;
         if pool == OpenPool::Keep {
             return;
         }
         let cut = PoolCut { pair, busy_too: pool == OpenPool::CutAll };
-        if self.cuts.send(cut).is_err() {
+        if self.cuts.send(CutOrder::Pool(cut)).is_err() {
             tracing::debug!("guardd is stopping: no pool is cut any more");
         }
     }
 
+    /// Waits until the pools are cut that were to be cut before: who opens a breaker by hand may rely
+    /// on it afterwards. Not to be called with the state locked.
+    pub(super) fn wait_for_cuts(&self) {
+        let (done, told) = channel();
+        if self.cuts.send(CutOrder::Done(done)).is_ok() && told.recv_timeout(CUT_WAIT).is_err() {
+            tracing::warn!("pools are not cut yet; connections may go on for a while");
+        }
+    }
+
     /// Looks for sockets to end until the order to stop comes.
-    pub(super) fn cut_until(&self, cuts: &Receiver<PoolCut>, stop: &AtomicBool) {
+    pub(super) fn cut_until(&self, cuts: &Receiver<CutOrder>, stop: &AtomicBool) {
         // In monitor mode each socket is counted once.
         let mut counted = BTreeSet::new();
         let mut look_at = Instant::now();
@@ -194,7 +208,13 @@ impl Guard {
                 (look_at + pause).saturating_duration_since(Instant::now()).min(IDLE_PAUSE)
             });
             let cut = match cuts.recv_timeout(until_look) {
-                Ok(cut) => Some(cut),
+                Ok(CutOrder::Pool(cut)) => Some(cut),
+                Ok(CutOrder::Done(waiting)) => {
+                    if waiting.send(()).is_err() {
+                        tracing::debug!("whoever waited for the cut of a pool has given up");
+                    }
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => None,
                 // The guard holds the sender as long as it lives.
                 Err(RecvTimeoutError::Disconnected) => return,

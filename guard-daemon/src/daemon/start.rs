@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::cutting::{CutRules, PoolCut};
+use super::cutting::{CutOrder, CutRules};
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
@@ -180,7 +180,7 @@ fn prepare(kernel: &mut Kernel, plan: &Plan, undo: &mut UndoLog) -> Result<Prepa
 pub(super) struct Started {
     pub(super) guard: Arc<Guard>,
     pub(super) events: EventReader,
-    pub(super) pools: mpsc::Receiver<PoolCut>,
+    pub(super) pools: mpsc::Receiver<CutOrder>,
 }
 
 impl Guard {

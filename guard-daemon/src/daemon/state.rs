@@ -11,7 +11,7 @@ use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
 
 use super::breakers::TransitionCounts;
 use super::bulkheads::LiveBulkhead;
-use super::cutting::{CutCounts, CutRules, PoolCut};
+use super::cutting::{CutCounts, CutOrder, CutRules};
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
@@ -37,7 +37,7 @@ pub struct Guard {
     /// When the last one was, ns after `started`; 0 = never.
     pub(crate) last_scrape_ns: AtomicU64,
     /// Pools to cut; the thread that does it waits for them.
-    pub(crate) cuts: std::sync::mpsc::Sender<PoolCut>,
+    pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::event::EVENT_BREAKER;
 
-use super::cutting::PoolCut;
+use super::cutting::CutOrder;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::kernel::{EventReader, KernelError};
@@ -48,7 +48,7 @@ impl Threads {
     pub(crate) fn start(
         guard: &Arc<Guard>,
         events: EventReader,
-        pools: Receiver<PoolCut>,
+        pools: Receiver<CutOrder>,
     ) -> Result<Self, DaemonError> {
         let mut threads = Self { stop: Arc::default(), handles: Vec::new() };
         let ticking = Arc::clone(guard);

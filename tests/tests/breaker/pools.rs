@@ -72,7 +72,12 @@ fn pools_are_kept_or_cut_as_configured() {
     if !requires::cgroups("pools_are_kept_or_cut_as_configured") {
         return;
     }
-    for (pool, idle_lives) in [("keep", true), ("cut_idle", false)] {
+    let name = format!("{RESEARCH}/api");
+    let trip = ["breaker", "trip", &name];
+    let force = ["breaker", "mode", &name, "force_open"];
+    for (pool, open, idle_lives) in
+        [("keep", &trip[..], true), ("cut_idle", &trip, false), ("cut_idle", &force, false)]
+    {
         let server = Server::loopback().unwrap();
         let address = server.address().unwrap();
         let breakers = format!("open_timeout = \"10m\"\nopen_pool = \"{pool}\"");
@@ -81,14 +86,15 @@ fn pools_are_kept_or_cut_as_configured() {
         let mut neighbour = agent(&guardd, WRITING, &url(address), &["--keep-alive"]);
         good_calls(&mut pooling, 2);
         good_calls(&mut neighbour, 2);
-        trip(&guardd);
+        // When the command returns, the pool is cut.
+        guardd.ctl_json(open).unwrap();
         if idle_lives {
             assert!(good_calls(&mut pooling, 1)[0].reused);
         } else {
-            breaker_when(&guardd, RESEARCH, "the cut", |_| ended(&guardd, "open_pool") == 1.0);
             let dead = pooling.call(LIMIT).unwrap();
             assert!(dead.reused && !dead.is_ok(), "{dead:?}");
             assert_eq!(pooling.call(LIMIT).unwrap().outcome, "ECONNREFUSED");
+            assert_eq!(ended(&guardd, "open_pool"), 1.0);
         }
         assert!(good_calls(&mut neighbour, 1)[0].reused);
         drop((pooling, neighbour));
