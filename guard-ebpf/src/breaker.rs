@@ -102,16 +102,12 @@ extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
         return refused;
     }
     for _ in 0..TRIES {
-        let old = current(slot);
-        let step = machine::admit(old, policy, now_ns);
-        if step.word != old && !atomics::replace(&raw mut slot.word, old, step.word) {
+        let answer = guard_breaker_admit_once(place, pair, now_ns);
+        if answer & AGAIN != 0 {
             continue;
         }
-        if step.reason != 0 {
-            write_down(unpack(pair), old, step, 0, now_ns);
-        }
-        if step.ticket != 0 {
-            return u64::from(step.ticket & ADMIT_TICKET);
+        if answer != 0 {
+            return answer & u64::from(ADMIT_TICKET);
         }
         return match mode {
             BREAKER_ENFORCE => refused,
@@ -121,6 +117,28 @@ extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
     }
     maps::hook_stats(|stats| &raw mut stats.contended_breakers);
     0
+}
+
+/// Another CPU changed the word meanwhile.
+const AGAIN: u64 = 1 << 63;
+
+/// One try of [`guard_breaker_admit`]: the ticket, 0 = refused, or [`AGAIN`].
+///
+/// A function of its own, and global, so that the verifier looks at the machine once and not once
+/// for each try. So are the other tries below.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_breaker_admit_once(place: u32, pair: u64, now_ns: u64) -> u64 {
+    let Some((slot, policy)) = maps::breaker(place) else { return 0 };
+    let old = current(slot);
+    let step = machine::admit(old, policy, now_ns);
+    if step.word != old && !atomics::replace(&raw mut slot.word, old, step.word) {
+        return AGAIN;
+    }
+    if step.reason != 0 {
+        write_down(unpack(pair), old, step, 0, now_ns);
+    }
+    u64::from(step.ticket)
 }
 
 /// Counts a call that is refused, or held.
@@ -260,7 +278,7 @@ extern "C" fn guard_breaker_result(
         }
     }
     if ticket != 0 && !(mode == BREAKER_FORCE_CLOSED && result.is_bad()) {
-        guard_breaker_judge(place, ticket, pair, origin_outcome);
+        judge(place, ticket, pair, origin_outcome, now_ns);
     }
     if policy.bucket_ns != 0 && result != machine::Result::Nothing && mode != BREAKER_FORCE_CLOSED {
         guard_breaker_window(place, ticket, pair, origin_outcome, took_ns);
@@ -277,35 +295,41 @@ fn probe_result(result: machine::Result) -> usize {
     }
 }
 
-/// The machine's step for one result, as [`guard_breaker_result`] has it; 1 if the result was used.
-///
-/// Global, as [`guard_breaker_admit`] is.
+/// The machine's step for one result, as [`guard_breaker_result`] has it.
+#[inline(always)]
+fn judge(place: u32, ticket: Ticket, pair: u64, origin_outcome: u64, now_ns: u64) {
+    for _ in 0..TRIES {
+        if guard_breaker_judge_once(place, ticket, pair, origin_outcome, now_ns) != 0 {
+            return;
+        }
+    }
+    maps::hook_stats(|stats| &raw mut stats.contended_breakers);
+}
+
+/// One try of [`judge`]; 0 if another CPU changed the word meanwhile.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_breaker_judge(
+extern "C" fn guard_breaker_judge_once(
     place: u32,
     ticket: Ticket,
     pair: u64,
     origin_outcome: u64,
+    now_ns: u64,
 ) -> u32 {
-    let Some((slot, policy)) = maps::breaker(place) else { return 0 };
+    let Some((slot, policy)) = maps::breaker(place) else { return 1 };
     let result = machine::Result::of_number(origin_outcome as u32);
-    let now_ns = socket::now_ns();
-    for _ in 0..TRIES {
-        let old = current(slot);
-        let step = machine::result(old, policy, now_ns, ticket, result, u64::from(slot.seed));
-        if step.word == old {
-            return 1;
-        }
-        if atomics::replace(&raw mut slot.word, old, step.word) {
-            if step.reason != 0 {
-                write_down(unpack(pair), old, step, (origin_outcome >> 32) as u32, now_ns);
-            }
-            return 1;
-        }
+    let old = current(slot);
+    let step = machine::result(old, policy, now_ns, ticket, result, u64::from(slot.seed));
+    if step.word == old {
+        return 1;
     }
-    maps::hook_stats(|stats| &raw mut stats.contended_breakers);
-    0
+    if !atomics::replace(&raw mut slot.word, old, step.word) {
+        return 0;
+    }
+    if step.reason != 0 {
+        write_down(unpack(pair), old, step, (origin_outcome >> 32) as u32, now_ns);
+    }
+    1
 }
 
 /// Counts a call in the window, and trips if the window says so; 1 if it was counted.
@@ -330,7 +354,7 @@ extern "C" fn guard_breaker_window(
     let slow = policy.slow_ns != 0 && took_ns >= policy.slow_ns;
     let now_ns = socket::now_ns();
     let (epoch, generation) = (window::epoch(policy, now_ns), word::generation(old));
-    if !count_in_window(slot, epoch, generation, bad, slow) {
+    if !count_in_window(place, epoch, generation, bad, slow) {
         maps::hook_stats(|stats| &raw mut stats.contended_breakers);
         return 0;
     }
@@ -347,23 +371,26 @@ extern "C" fn guard_breaker_window(
 
 /// Adds the call to its bucket.
 #[inline(always)]
-fn count_in_window(
-    slot: &mut BreakerSlot,
-    epoch: u64,
-    generation: u64,
-    bad: bool,
-    slow: bool,
-) -> bool {
-    let Some(bucket) = slot.buckets.get_mut(window::index(epoch)) else { return false };
+fn count_in_window(place: u32, epoch: u64, generation: u64, bad: bool, slow: bool) -> bool {
+    let what = (u32::from(bad) << 1) | u32::from(slow);
     for _ in 0..TRIES {
-        // SAFETY: a map value; volatile, because other CPUs change it.
-        let before = unsafe { core::ptr::read_volatile(&raw const *bucket) };
-        let after = window::with_call(before, epoch, generation, bad, slow);
-        if after == before || atomics::replace(&raw mut *bucket, before, after) {
+        if guard_breaker_count_once(place, epoch, generation, what) != 0 {
             return true;
         }
     }
     false
+}
+
+/// One try of [`count_in_window`]; 0 if another CPU changed the bucket meanwhile.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_breaker_count_once(place: u32, epoch: u64, generation: u64, what: u32) -> u32 {
+    let Some((slot, _)) = maps::breaker(place) else { return 1 };
+    let Some(bucket) = slot.buckets.get_mut(window::index(epoch)) else { return 1 };
+    // SAFETY: a map value; volatile, because other CPUs change it.
+    let before = unsafe { core::ptr::read_volatile(&raw const *bucket) };
+    let after = window::with_call(before, epoch, generation, what & 2 != 0, what & 1 != 0);
+    u32::from(after == before || atomics::replace(&raw mut *bucket, before, after))
 }
 
 /// Notes an outcome for `why`. Not atomic: two at once may leave only one, which misleads nobody.

@@ -50,7 +50,25 @@ const fn is_loopback(address: Address) -> bool {
 
 /// Classifies a destination: the longest prefix wins, and an exact port beats any port.
 #[inline(always)]
-pub(crate) fn destination(control: &Control, address: Address, port: u16) -> Destination {
+pub(crate) fn destination(address: Address, port: u16) -> Destination {
+    let [high, low] = halves(address);
+    let answer = guard_classify(high, low, u32::from(port));
+    Destination { service: answer as u32, protected: answer >> PROTECTED_AT != 0 }
+}
+
+/// Place of "protected" in what [`guard_classify`] answers; below it is the service.
+const PROTECTED_AT: u32 = 32;
+
+/// [`destination`] in plain numbers: the halves of the address and the port.
+///
+/// A global function: the verifier looks at it once, and not once for each way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_classify(high: u64, low: u64, port: u32) -> u64 {
+    let Some(control) = maps::control() else { return u64::from(SERVICE_OTHER) };
+    // SAFETY: same size, any bits valid.
+    let address: Address = unsafe { core::mem::transmute([high, low]) };
+    let port = port as u16;
     let what = EndpointMatch { port_be: port.to_be(), pad: 0, address };
     let (mut service, bits) = endpoint(what);
     if control.flags & FLAG_ANY_PORT_ENDPOINTS != 0 {
@@ -59,7 +77,8 @@ pub(crate) fn destination(control: &Control, address: Address, port: u16) -> Des
             service = any_service;
         }
     }
-    Destination { service, protected: is_protected(control, address, port) }
+    let protected = u64::from(is_protected(control, address, port));
+    (protected << PROTECTED_AT) | u64::from(service)
 }
 
 /// The best endpoint for an address, as [`maps::endpoint`]. An IPv6 prefix that is shorter than the

@@ -60,7 +60,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
         return ALLOW;
     }
     let target = target(ctx, family);
-    let destination = classify::destination(control, target.address, target.port);
+    let destination = classify::destination(target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
     let Some(stats) = maps::pair_stats(pair) else { return ALLOW };
     atomics::add(&raw mut stats.connects, 1);
@@ -126,7 +126,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     if target.port == 0 {
         return ALLOW;
     }
-    let destination = classify::destination(control, target.address, target.port);
+    let destination = classify::destination(target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
     let admission = admitted(pair, destination, false);
     if admission.errno != 0 {
@@ -171,7 +171,7 @@ fn refused(
         return 0;
     }
     let now_ns = socket::now_ns();
-    let refusal = faults::refuse(control, pair, destination.protected, now_ns);
+    let refusal = faults::refuse(pair, destination.protected, now_ns);
     let Some(stats) = maps::pair_stats(pair) else { return 0 };
     if refusal.would_have != 0 {
         atomics::add(&raw mut stats.would_have, 1);

@@ -6,7 +6,7 @@ use guard_common::abi::fault::{
     PairRules,
 };
 use guard_common::abi::ids::PairKey;
-use guard_common::abi::policy::{Control, MODE_MONITOR};
+use guard_common::abi::policy::MODE_MONITOR;
 use guard_common::logic::{burst, fault};
 
 use crate::{atomics, maps};
@@ -80,25 +80,24 @@ pub(crate) fn decide(
     Decision::Act(draw & !burst::LOST)
 }
 
+/// Places of what [`guard_fault_walk`] and [`guard_fault_rule`] are asked; lowest is the direction.
+const ASK_EFFECT_AT: u32 = 32;
+const ASK_PROTECTED: u64 = 1 << 31;
+/// Places of what they answer.
+const ANSWER_ERRNO: u64 = 0xfff;
+const ANSWER_WOULD_HAVE: u64 = 1 << 12;
+const ANSWER_DROPPED: u64 = 1 << 13;
+const ANSWER_DELAYED: u64 = 1 << 14;
+/// The delay in ns, or, of a refusal, the slot of its rule.
+const ANSWER_VALUE_AT: u32 = 16;
+
 /// What goes through the loop over a pair's rules, for connects and packets alike.
-///
-/// The loop is the kernel's (`bpf_loop`): its body is verified once, not once per rule and per
-/// outcome of the rules before it.
 struct Walk {
     rules: *const PairRules,
+    asked: u64,
     now_ns: u64,
-    /// Only this effect for connects; 0 = those of packets.
-    effect: u32,
-    direction: u32,
-    mode: u32,
-    protected: u32,
-    /// Results.
-    fault: u64,
-    delay_ns: u64,
-    errno: u32,
-    would_have: u32,
-    dropped: u32,
-    delayed: u32,
+    /// Answers so far, as one.
+    answer: u64,
 }
 
 const GO_ON: i64 = 0;
@@ -106,124 +105,125 @@ const STOP: i64 = 1;
 
 /// One step of the loop: rule number `index` of the pair.
 unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
-    // SAFETY: `walk` is the argument that `walk_rules` gave to the kernel, alive during the loop;
-    // `rules` is a map value, alive for the program.
+    // SAFETY: `walk` is the argument that `guard_fault_walk` gave to the kernel, alive during the
+    // loop; `rules` is a map value, alive for the program.
     let (walk, rules) = unsafe { (&mut *walk, &*(*walk).rules) };
     if index >= rules.count || index >= MAX_PAIR_RULES as u32 {
         return STOP;
     }
-    let slot = rules.slots[index as usize];
-    let Some(rule) = maps::fault_rule(slot) else { return GO_ON };
-    if walk.effect == EFFECT_REFUSE {
+    let answer = guard_fault_rule(rules.slots[index as usize], walk.asked, walk.now_ns);
+    if answer & (ANSWER_ERRNO | ANSWER_DROPPED) != 0 {
+        walk.answer |= answer;
+        return STOP;
+    }
+    // Delays add up; whatever else there is are single bits.
+    let delay = (walk.answer >> ANSWER_VALUE_AT).wrapping_add(answer >> ANSWER_VALUE_AT);
+    let bits = (walk.answer | answer) & ((1 << ANSWER_VALUE_AT) - 1);
+    walk.answer = (delay << ANSWER_VALUE_AT) | bits;
+    GO_ON
+}
+
+/// What one rule does to a packet or connect: asked and answered in single words.
+///
+/// A global function, with numbers as arguments: the verifier looks at it once, and not once for
+/// each rule, and each outcome of the rules before it. So is the next one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_fault_rule(slot: u32, asked: u64, now_ns: u64) -> u64 {
+    let (effect, direction) = ((asked >> ASK_EFFECT_AT) as u32, asked as u32 & 0xff);
+    let protected = asked & ASK_PROTECTED != 0;
+    let (Some(control), Some(rule)) = (maps::control(), maps::fault_rule(slot)) else { return 0 };
+    if effect == EFFECT_REFUSE {
         if rule.effect != EFFECT_REFUSE {
-            return GO_ON;
+            return 0;
         }
-    } else if rule.directions & walk.direction == 0 {
-        return GO_ON;
+    } else if rule.directions & direction == 0 {
+        return 0;
     } else if rule.effect == EFFECT_DELAY && rule.engine != ENGINE_EDT {
         // The gate has counted and queued it before this hook; remember that it is touched.
-        let acts = fault::window(rule, walk.now_ns, maps::lease_until_ns()) == fault::Window::Open;
-        if acts && walk.protected == 0 && walk.mode != MODE_MONITOR {
-            walk.delayed = 1;
-        }
-        return GO_ON;
+        let acts = fault::window(rule, now_ns, maps::lease_until_ns()) == fault::Window::Open;
+        let touched = acts && !protected && control.mode != MODE_MONITOR;
+        return if touched { ANSWER_DELAYED } else { 0 };
     }
-    let Some(stats) = maps::fault_stats(slot) else { return GO_ON };
-    match decide(walk.mode, slot, rule, stats, walk.protected != 0, walk.now_ns) {
-        Decision::Pass => GO_ON,
-        Decision::WouldAct => {
-            walk.would_have = 1;
-            GO_ON
-        }
-        Decision::Act(draw) => act(walk, rule, stats, draw),
+    let Some(stats) = maps::fault_stats(slot) else { return 0 };
+    match decide(control.mode, slot, rule, stats, protected, now_ns) {
+        Decision::Pass => 0,
+        Decision::WouldAct => ANSWER_WOULD_HAVE,
+        Decision::Act(draw) => act(slot, rule, stats, draw),
     }
 }
 
 #[inline(always)]
-fn act(walk: &mut Walk, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> i64 {
+fn act(slot: u32, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> u64 {
     match rule.effect {
         EFFECT_REFUSE => {
             atomics::add(&raw mut stats.refused, 1);
-            walk.errno = rule.errno;
-            walk.fault = rule.id;
-            STOP
+            (u64::from(slot) << ANSWER_VALUE_AT) | (u64::from(rule.errno) & ANSWER_ERRNO)
         }
         EFFECT_DROP => {
             atomics::add(&raw mut stats.dropped, 1);
-            walk.dropped = 1;
-            STOP
+            ANSWER_DROPPED
         }
         _ => {
             atomics::add(&raw mut stats.delayed, 1);
-            walk.delayed = 1;
-            walk.delay_ns = walk.delay_ns.wrapping_add(maps::delay_ns(rule, draw));
-            GO_ON
+            (maps::delay_ns(rule, draw) << ANSWER_VALUE_AT) | ANSWER_DELAYED
         }
     }
 }
 
-/// Walks the rules of a pair; false if it has none.
-#[inline(always)]
-fn walk_rules(pair: PairKey, walk: &mut Walk) -> bool {
-    let Some(rules) = maps::pair_rules(pair) else { return false };
-    walk.rules = rules;
+/// What the rules of a pair do, as [`guard_fault_rule`] for one. The loop is the kernel's
+/// (`bpf_loop`).
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_fault_walk(bulkhead: u32, service: u32, asked: u64, now_ns: u64) -> u64 {
+    let Some(rules) = maps::pair_rules(PairKey { bulkhead, service }) else { return 0 };
+    let mut walk = Walk { rules, asked, now_ns, answer: 0 };
     // SAFETY: the callback has the signature that the kernel asks for, and `walk` outlives the call.
     unsafe {
-        bpf_loop(MAX_PAIR_RULES as u32, step as *mut core::ffi::c_void, (&raw mut *walk).cast(), 0);
+        bpf_loop(MAX_PAIR_RULES as u32, step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
     }
-    true
+    walk.answer
 }
 
 #[inline(always)]
-fn walk(control: &Control, effect: u32, direction: u32, protected: bool, now_ns: u64) -> Walk {
-    Walk {
-        rules: core::ptr::null(),
-        now_ns,
-        effect,
-        direction,
-        mode: control.mode,
-        protected: u32::from(protected),
-        fault: 0,
-        delay_ns: 0,
-        errno: 0,
-        would_have: 0,
-        dropped: 0,
-        delayed: 0,
-    }
+fn walk(pair: PairKey, effect: u32, direction: u32, protected: bool, now_ns: u64) -> u64 {
+    let protected = if protected { ASK_PROTECTED } else { 0 };
+    let asked = (u64::from(effect) << ASK_EFFECT_AT) | protected | u64::from(direction);
+    guard_fault_walk(pair.bulkhead, pair.service, asked, now_ns)
 }
 
 /// Whether a fault refuses this connect or unconnected send.
 #[inline(always)]
-pub(crate) fn refuse(control: &Control, pair: PairKey, protected: bool, now_ns: u64) -> Refusal {
-    let mut walk = walk(control, EFFECT_REFUSE, 0, protected, now_ns);
-    walk_rules(pair, &mut walk);
-    Refusal { errno: walk.errno, would_have: walk.would_have, fault: walk.fault }
+pub(crate) fn refuse(pair: PairKey, protected: bool, now_ns: u64) -> Refusal {
+    let answer = walk(pair, EFFECT_REFUSE, 0, protected, now_ns);
+    let errno = (answer & ANSWER_ERRNO) as u32;
+    let fault = match maps::fault_rule((answer >> ANSWER_VALUE_AT) as u32) {
+        Some(rule) if errno != 0 => rule.id,
+        _ => 0,
+    };
+    Refusal { errno, would_have: u32::from(answer & ANSWER_WOULD_HAVE != 0), fault }
 }
 
 /// What the rules do to one packet. `set_departure` is called with the delay in ns that the EDT
 /// engine shall make, which holds the packet in the egress device's `fq`.
 #[inline(always)]
 pub(crate) fn packet(
-    control: &Control,
     pair: PairKey,
     direction: u32,
     protected: bool,
     now_ns: u64,
     set_departure: impl FnOnce(u64),
 ) -> PacketVerdict {
-    let mut walk = walk(control, 0, direction, protected, now_ns);
-    if !walk_rules(pair, &mut walk) {
-        return PacketVerdict::Untouched;
-    }
-    if walk.dropped != 0 {
+    let answer = walk(pair, 0, direction, protected, now_ns);
+    if answer & ANSWER_DROPPED != 0 {
         return PacketVerdict::Dropped;
     }
-    if walk.delay_ns != 0 {
-        set_departure(walk.delay_ns);
+    if answer >> ANSWER_VALUE_AT != 0 {
+        set_departure(answer >> ANSWER_VALUE_AT);
     }
-    if walk.delayed != 0 {
+    if answer & ANSWER_DELAYED != 0 {
         PacketVerdict::Delayed
-    } else if walk.would_have != 0 {
+    } else if answer & ANSWER_WOULD_HAVE != 0 {
         PacketVerdict::WouldHave
     } else {
         PacketVerdict::Untouched

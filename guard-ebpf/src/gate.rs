@@ -42,7 +42,7 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
     if packet.tcp && accepted(ctx, control, packet) {
         return PASS;
     }
-    let destination = classify::destination(control, packet.address, packet.destination_port);
+    let destination = classify::destination(packet.address, packet.destination_port);
     if rule.any_service == 0 && destination.service != rule.service {
         return PASS;
     }

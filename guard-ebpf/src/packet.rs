@@ -120,7 +120,6 @@ fn disturb(
         return PacketVerdict::Untouched;
     }
     let verdict = faults::packet(
-        control,
         socket::pair(state),
         if sent { DIRECTION_EGRESS } else { DIRECTION_INGRESS },
         state.flags & SOCKET_PROTECTED != 0,
@@ -355,7 +354,7 @@ fn adopt(
     } else {
         (headers.destination_port, headers.source_port)
     };
-    let destination = classify::destination(control, address, remote);
+    let destination = classify::destination(address, remote);
     // Whether an old socket called or was called is not known; a port below those that the kernel
     // gives to callers belongs to a server.
     let passive = u32::from(local) < control.ephemeral_port_low;
@@ -409,7 +408,7 @@ fn follow_peer(
         // An answer from elsewhere does not move the socket: it belongs to whom it sends.
         return;
     }
-    let destination = classify::destination(control, address, port as u16);
+    let destination = classify::destination(address, port as u16);
     // The count of open sockets stays with the service where it began: move it along.
     if state.opened != 0 && state.service != destination.service {
         if let Some(stats) = maps::pair_stats(socket::pair(state)) {

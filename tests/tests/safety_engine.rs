@@ -306,7 +306,8 @@ fn a_killed_guardd_takes_its_engine_along() {
 }
 
 /// Programs are on the host as long as anybody has their links open. The engine is frozen, so that
-/// it lives on for sure, and the lease is long: only the links' end can end the refusals.
+/// it lives on for sure, and the lease is long: only the links' end, at the cleanup, can end the
+/// refusals.
 #[test]
 fn an_engine_that_lives_on_keeps_neither_programs_nor_sockets_alive() {
     let test = "an_engine_that_lives_on_keeps_neither_programs_nor_sockets_alive";
@@ -327,6 +328,9 @@ fn an_engine_that_lives_on_keeps_neither_programs_nor_sockets_alive() {
     let metrics = guardd.metrics_address();
     guardd.sigkill().unwrap();
     assert!(lives(*engine), "frozen: it lives on");
+    let state = guardd.state_dir().display().to_string();
+    let cleanup = guardd.ctl(&["cleanup", "--state-dir", &state]).unwrap();
+    assert_eq!(cleanup.code, 3, "agents keep their cgroups: {cleanup:?}");
     let record = fresh.call(LIMIT).unwrap();
     assert!(record.is_ok(), "no program is left: {record:?}");
     let (_, links, _) =
@@ -339,7 +343,6 @@ fn an_engine_that_lives_on_keeps_neither_programs_nor_sockets_alive() {
     fs::write(freezer.path().join("cgroup.freeze"), "0").unwrap();
     wait_gone(*engine);
     drop(fresh);
-    let state = guardd.state_dir().display().to_string();
     drop(scene.agent);
     wait::until("a to be empty", LIMIT, || scene.guardd.cgroup().processes().is_empty()).unwrap();
     assert_eq!(scene.guardd.ctl(&["cleanup", "--state-dir", &state]).unwrap().code, 0);

@@ -17,6 +17,8 @@ const BINARIES: [&str; 5] =
     ["guardd", "guardctl", "testbed-agent", "testbed-probe", "testbed-server"];
 /// The suite of kernels that guard cannot run on.
 const REFUSED: &str = "vm_refused";
+/// Needs what people install on their machines, and no kernel in particular.
+const NOT_HERE: &str = "clients";
 /// How the names of executables begin that run in guests only.
 const ONLY_HERE: &str = "vm_";
 /// Tests that no guest of ours can run, and why.
@@ -50,9 +52,12 @@ impl Suite {
 
         let mut tests = Vec::new();
         for artifact in executables(&["-p", "guard-tests", "--lib", "--test", "*"])? {
-            tests.extend(Test::new(&artifact, &[]));
+            if artifact.target.name != NOT_HERE {
+                tests.extend(Test::new(&artifact, &[]));
+            }
         }
-        for artifact in executables(&["-p", "guard-daemon", "--lib", "--test", "kernel"])? {
+        let of_daemon = ["-p", "guard-daemon", "--lib", "--test", "kernel", "--test", "takeover"];
+        for artifact in executables(&of_daemon)? {
             // Of the unit tests those that ask the kernel.
             let lib = artifact.target.is_kind(TargetKind::Lib);
             tests.extend(Test::new(&artifact, if lib { &["root_"] } else { &[] }));
