@@ -283,8 +283,7 @@ fn answered(
     atomics::add(&raw mut state.exchanges, 1);
     let outcome = http::guard_answer_outcome(state.breaker, status);
     socket::count_call_number(stats, outcome, socket::origin(state));
-    let bucket = histogram::bucket_of(took_ns);
-    if let Some(count) = stats.call_buckets.get_mut(bucket) {
+    if let Some(count) = stats.call_buckets.get_mut(guard_bucket_of(took_ns) as usize) {
         atomics::add(&raw mut *count, 1);
     }
     atomics::add(&raw mut stats.call_ns, took_ns);
@@ -302,6 +301,17 @@ fn answered(
         event.status = status;
         emit::emit(&event);
     }
+}
+
+/// Bucket of a time.
+///
+/// A global function: kernels before 6.4 follow the rest of the packet once for each bucket else.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_bucket_of(ns: u64) -> u32 {
+    let bucket = histogram::bucket_of(ns) as u32;
+    // SAFETY: a local variable. Volatile for the reason that `http::guard_answer_outcome` gives.
+    unsafe { core::ptr::read_volatile(&raw const bucket) }
 }
 
 /// Takes the round-trip time, and for sockets without callbacks the retransmissions.
