@@ -131,7 +131,7 @@ const AGAIN: u64 = 1 << 63;
 extern "C" fn guard_breaker_admit_once(place: u32, pair: u64, now_ns: u64) -> u64 {
     let Some((slot, policy)) = maps::breaker(place) else { return 0 };
     let old = current(slot);
-    let step = machine::admit(old, policy, now_ns);
+    let step = machine::admit(old, policy, now_ns, u64::from(slot.seed));
     if step.word != old && !atomics::replace(&raw mut slot.word, old, step.word) {
         return AGAIN;
     }
@@ -391,6 +391,40 @@ extern "C" fn guard_breaker_count_once(place: u32, epoch: u64, generation: u64, 
     let before = unsafe { core::ptr::read_volatile(&raw const *bucket) };
     let after = window::with_call(before, epoch, generation, what & 2 != 0, what & 1 != 0);
     u32::from(after == before || atomics::replace(&raw mut *bucket, before, after))
+}
+
+/// The service wants to be left alone for so many seconds; 0 = it did not say.
+#[inline(always)]
+pub(crate) fn leave_alone(place: u32, seconds: u32) {
+    if seconds == 0 {
+        return;
+    }
+    for _ in 0..TRIES {
+        if guard_breaker_extend_once(place, seconds) != 0 {
+            return;
+        }
+    }
+    maps::hook_stats(|stats| &raw mut stats.contended_breakers);
+}
+
+/// One try of [`leave_alone`]; 0 if another CPU changed the word meanwhile.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_breaker_extend_once(place: u32, seconds: u32) -> u32 {
+    let Some((slot, policy)) = maps::breaker(place) else { return 1 };
+    let mut asked_ns = u64::from(seconds) * 1_000_000_000;
+    if asked_ns > policy.retry_after_ns {
+        asked_ns = policy.retry_after_ns;
+    }
+    if asked_ns == 0 {
+        return 1;
+    }
+    let now_ns = socket::now_ns();
+    let until_ns = now_ns.wrapping_add(asked_ns);
+    slot.asked_until_ns = until_ns;
+    let old = current(slot);
+    let step = machine::extend(old, now_ns, until_ns);
+    u32::from(step.word == old || atomics::replace(&raw mut slot.word, old, step.word))
 }
 
 /// Notes an outcome for `why`. Not atomic: two at once may leave only one, which misleads nobody.

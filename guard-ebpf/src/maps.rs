@@ -21,6 +21,7 @@ use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::socket::SocketState;
 use guard_common::abi::stats::{HookStats, PairStats};
+use guard_common::logic::http::RetryAfter;
 use guard_common::logic::{burst, jitter, random};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
@@ -28,6 +29,8 @@ const NO_PREALLOC: u32 = 1;
 /// The daemon may map the array into its memory (`BPF_F_MMAPABLE`).
 const MMAPABLE: u32 = 1024;
 const RING_BYTES: u32 = 1 << 20;
+/// Bytes of an answer that are looked at.
+pub(crate) const ANSWER_BYTES: usize = 1024;
 
 /// Offset of `sk_err` in the kernel's `struct sock`, found in BTF by the daemon; 0 = unknown.
 #[unsafe(no_mangle)]
@@ -126,6 +129,19 @@ static ACCEPTED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
 #[map]
 static ENDED: LruHashMap<u64, u32> = LruHashMap::with_max_entries(16_384, 0);
 
+/// One entry: the beginning of an answer, to look for its headers; too large for the stack. Packets
+/// of one CPU come one after the other, so nobody else writes to it meanwhile.
+#[map]
+static ANSWER: PerCpuArray<Answer> = PerCpuArray::with_max_entries(1, 0);
+
+/// What [`answer`] leads to.
+#[repr(C)]
+pub(crate) struct Answer {
+    /// In the map and not on the stack, where the verifier would follow its values byte by byte.
+    pub(crate) search: RetryAfter,
+    pub(crate) bytes: [u8; ANSWER_BYTES],
+}
+
 /// What the daemon is told.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -221,6 +237,13 @@ pub(crate) fn hook_stats(field: impl FnOnce(&mut HookStats) -> *mut u64) {
         // SAFETY: a map value, alive for the program.
         crate::atomics::add(field(unsafe { &mut *stats }), 1);
     }
+}
+
+/// Room for the beginning of an answer.
+#[inline(always)]
+pub(crate) fn answer() -> Option<&'static mut Answer> {
+    // SAFETY: as in `pair_stats`; a CPU looks at one answer at a time.
+    ANSWER.get_ptr_mut(0).map(|answer| unsafe { &mut *answer })
 }
 
 #[inline(always)]

@@ -251,7 +251,7 @@ fn on_received(
             if !logic_http::is_interim(status)
                 && atomics::replace(&raw mut state.exchange_start_ns, word, 0)
             {
-                answered(ctx, sk, state, stats, word, status);
+                answered(ctx, sk, state, stats, headers, word, status);
             }
         }
     }
@@ -267,6 +267,7 @@ fn answered(
     sk: *mut bpf_sock,
     state: &mut SocketState,
     stats: &mut PairStats,
+    headers: &Headers,
     word: u64,
     status: u32,
 ) {
@@ -300,6 +301,10 @@ fn answered(
         event.outcome = outcome;
         event.status = status;
         emit::emit(&event);
+    }
+    if bad && status != 0 && state.breaker != 0 {
+        let (offset, bytes) = (headers.payload_offset, headers.payload_bytes);
+        breaker::leave_alone(state.breaker, http::guard_retry_after(ctx.skb.skb, offset, bytes));
     }
 }
 

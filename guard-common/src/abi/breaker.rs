@@ -96,6 +96,9 @@ pub struct BreakerPolicy {
     /// A call that would be refused may wait this long for the breaker to close, ns; 0 = it is
     /// refused.
     pub hold_ns: u64,
+    /// Longest time that the service may ask to be left alone for (Retry-After), ns, at most
+    /// [`MAX_OPEN_NS`]; 0 = it is not asked.
+    pub retry_after_ns: u64,
     /// Failures in a row that trip it; 0 = this rule is off.
     pub failure_threshold: u32,
     /// Probes that must succeed, 1..=[`MAX_HALF_OPEN_CALLS`].
@@ -135,6 +138,8 @@ pub struct BreakerSlot {
     pub outcomes: u64,
     /// When the last failure was counted; 0 = none.
     pub failed_ns: u64,
+    /// Until when the service asked last to be left alone (Retry-After); 0 = never.
+    pub asked_until_ns: u64,
     /// Calls refused at once.
     pub rejected: u64,
     /// Calls held.
@@ -170,8 +175,8 @@ pub struct Transition {
 }
 
 const _: () = {
-    assert!(size_of::<BreakerPolicy>() == 8 * (OPEN_TIMES + 5) + 40);
-    assert!(size_of::<BreakerSlot>() == 8 * (1 + WINDOW_BUCKETS + 5 + PROBE_RESULTS) + 8);
+    assert!(size_of::<BreakerPolicy>() == 8 * (OPEN_TIMES + 6) + 40);
+    assert!(size_of::<BreakerSlot>() == 8 * (1 + WINDOW_BUCKETS + 6 + PROBE_RESULTS) + 8);
     assert!(size_of::<Transition>() == 48);
     assert!(WINDOW_BUCKETS.is_power_of_two());
 };

@@ -82,6 +82,7 @@ fn settings(node: &Node) -> BreakerSettings {
         slow_after: node.duration("slow_after"),
         slow_share: node.number("slow_share"),
         abandoned_after: node.duration("abandoned_after"),
+        max_retry_after: node.duration("max_retry_after"),
         window: node.duration("window"),
         min_calls: integer("min_calls"),
         open_timeout: node.duration("open_timeout"),

@@ -50,6 +50,7 @@ impl Guard {
         let now_ns = boottime_ns();
         let number = word::state(view.slot.word);
         let seconds = |ns: u64| ns as f64 / 1e9;
+        let asked_ns = view.slot.asked_until_ns.saturating_sub(now_ns);
         let outcomes = outcomes(view.slot.outcomes);
         let kernel = policy(&plan, Protocol::Auto);
         let sums = (kernel.bucket_ns != 0).then(|| {
@@ -64,6 +65,7 @@ impl Guard {
             trips: word::trips(view.slot.word),
             remaining_seconds: (number == STATE_OPEN)
                 .then(|| seconds(word::remaining_ns(view.slot.word, now_ns))),
+            asked_seconds: (asked_ns != 0).then(|| seconds(asked_ns)),
             window: sums.map(|sums| WindowRecord {
                 calls: sums.calls,
                 failed: sums.failed,
@@ -78,7 +80,7 @@ impl Guard {
             generation: word::generation(view.slot.word),
             last_failure_seconds: (view.slot.failed_ns != 0)
                 .then(|| seconds(now_ns.saturating_sub(view.slot.failed_ns))),
-            why: why(number, plan.mode, &outcomes, sums),
+            why: why(number, plan.mode, &outcomes, sums, asked_ns != 0),
             last_outcomes: outcomes,
             bulkhead,
             service,
@@ -161,7 +163,13 @@ fn outcomes(word: u64) -> Vec<String> {
         .collect()
 }
 
-fn why(state: u32, mode: BreakerMode, outcomes: &[String], sums: Option<window::Sums>) -> String {
+fn why(
+    state: u32,
+    mode: BreakerMode,
+    outcomes: &[String],
+    sums: Option<window::Sums>,
+    asked: bool,
+) -> String {
     match mode {
         BreakerMode::ForceOpen => return "held open by its mode".to_owned(),
         BreakerMode::ForceClosed => return "held closed by its mode".to_owned(),
@@ -180,6 +188,7 @@ fn why(state: u32, mode: BreakerMode, outcomes: &[String], sums: Option<window::
         None => last,
     };
     match state {
+        STATE_OPEN if asked => format!("refuses, as the service asked (Retry-After); {last}"),
         STATE_OPEN => format!("refuses; {last}"),
         STATE_HALF_OPEN => format!("waits for its probe; {last}"),
         _ => last,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use guard_common::abi::breaker::{
     BREAKER_ENFORCE, BREAKER_FORCE_CLOSED, BREAKER_FORCE_OPEN, BREAKER_MONITOR, BREAKER_OFF,
-    BreakerPolicy, PPM, REASON_NAMES, STATE_OPEN, Transition, WINDOW_BUCKETS,
+    BreakerPolicy, MAX_OPEN_NS, PPM, REASON_NAMES, STATE_OPEN, Transition, WINDOW_BUCKETS,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::logic::breaker::timing::open_times;
@@ -45,6 +45,7 @@ pub(super) fn policy(plan: &BreakerPlan, protocol: Protocol) -> BreakerPolicy {
             OpenAction::Hold => ns(plan.hold_max),
             OpenAction::Refuse => 0,
         },
+        retry_after_ns: ns(plan.max_retry_after).min(MAX_OPEN_NS),
         failure_threshold: plan.failure_threshold,
         half_open_calls: plan.half_open_calls,
         min_calls: plan.min_calls,

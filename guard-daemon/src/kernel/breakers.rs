@@ -285,6 +285,7 @@ impl Breakers {
         for offset in of(buckets, WINDOW_BUCKETS).chain(of(probes, PROBE_RESULTS)).chain([
             offset_of!(BreakerSlot, outcomes),
             offset_of!(BreakerSlot, failed_ns),
+            offset_of!(BreakerSlot, asked_until_ns),
             offset_of!(BreakerSlot, rejected),
             offset_of!(BreakerSlot, held),
             offset_of!(BreakerSlot, would_have),
@@ -311,6 +312,7 @@ impl Breakers {
             word: word(WORD)?,
             outcomes: word(offset_of!(BreakerSlot, outcomes))?,
             failed_ns: word(offset_of!(BreakerSlot, failed_ns))?,
+            asked_until_ns: word(offset_of!(BreakerSlot, asked_until_ns))?,
             rejected: word(offset_of!(BreakerSlot, rejected))?,
             held: word(offset_of!(BreakerSlot, held))?,
             would_have: word(offset_of!(BreakerSlot, would_have))?,

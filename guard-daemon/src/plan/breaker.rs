@@ -88,6 +88,8 @@ settings! {
     backoff: f64,
     /// Longest time OPEN that `backoff` leads to; never below `open_timeout`.
     max_open_timeout: Duration,
+    /// Longest time that the service may ask to be left alone for; zero = it is not asked.
+    max_retry_after: Duration,
     /// The time OPEN varies by up to ± this share of itself.
     jitter: f64,
     /// Probes at once, 1 to 15.
@@ -130,6 +132,8 @@ impl ServiceClass {
             open_timeout: Duration::from_mins(1),
             backoff: 1.0,
             max_open_timeout: DAY,
+            // As Envoy bounds the resets of rate limits.
+            max_retry_after: Duration::from_mins(5),
             jitter: 0.0,
             half_open_calls: 1,
             errno: Errno::ECONNREFUSED,

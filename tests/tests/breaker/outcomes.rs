@@ -183,3 +183,60 @@ fn a_connection_alone_closes_only_the_breaker_of_a_tcp_service() {
         guardd.finish().unwrap();
     }
 }
+
+/// `Retry-After` makes OPEN longer, never shorter, and never longer than the configuration lets it.
+#[test]
+fn a_service_that_asks_to_be_left_alone_is_left_alone() {
+    let name = "a_service_that_asks_to_be_left_alone_is_left_alone";
+    if !requires::cgroups(name) {
+        return;
+    }
+    let cases = [
+        ("answer status=503 retry-after=40", "10s", "", 35.0..40.1),
+        ("answer status=503 retry-after=2", "10s", "", 8.0..10.1),
+        ("answer status=503", "10s", "", 8.0..10.1),
+        ("answer status=503 retry-after=86400", "10s", "", 290.0..300.1),
+        ("answer status=503 retry-after=40", "10s", "max_retry_after = \"0s\"", 8.0..10.1),
+    ];
+    for (behaviour, open_timeout, more, remaining) in cases {
+        let server = Server::loopback().unwrap();
+        let address = server.address().unwrap();
+        let breakers =
+            format!("failure_threshold = {THRESHOLD}\nopen_timeout = \"{open_timeout}\"\n{more}");
+        let guardd = start_breakers(address, "", &breakers, "");
+        let mut sick = agent(&guardd, RESEARCH, &url(address), &[]);
+        server.set(behaviour.parse().unwrap());
+        for _ in 0..THRESHOLD {
+            assert_eq!(sick.call(LIMIT).unwrap().outcome, "http_503");
+        }
+        let open = state_when(&guardd, RESEARCH, "open");
+        assert!(remaining.contains(&open["remaining_seconds"].as_f64().unwrap()), "{more} {open}");
+        let asked = behaviour.contains("retry-after") && more.is_empty();
+        let why = open["why"].as_str().unwrap();
+        assert_eq!(why.contains("Retry-After"), asked, "{open}");
+        assert_eq!(open["asked_seconds"].is_f64(), asked, "{open}");
+        drop(sick);
+        guardd.finish().unwrap();
+    }
+}
+
+/// A probe that is told 429 opens the breaker again, for as long as the service says.
+#[test]
+fn a_throttled_probe_waits_as_long_as_it_is_told() {
+    let name = "a_throttled_probe_waits_as_long_as_it_is_told";
+    if !requires::cgroups(name) {
+        return;
+    }
+    let server = Server::loopback().unwrap();
+    let address = server.address().unwrap();
+    let guardd = start_breakers(address, "", "failure_threshold = 1\nopen_timeout = \"200ms\"", "");
+    let mut sick = agent(&guardd, RESEARCH, &url(address), &[]);
+    server.set(Behaviour::ResetAfterRequest);
+    assert_eq!(sick.call(LIMIT).unwrap().outcome, "ECONNRESET");
+    server.set("answer status=429 retry-after=60".parse().unwrap());
+    wait::until("the probe", LIMIT, || sick.call(LIMIT).unwrap().outcome == "http_429").unwrap();
+    let open = state_when(&guardd, RESEARCH, "open");
+    assert!(open["remaining_seconds"].as_f64().unwrap() > 50.0, "{open}");
+    drop(sick);
+    guardd.finish().unwrap();
+}

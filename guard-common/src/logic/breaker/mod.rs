@@ -132,9 +132,9 @@ const fn holds_lease(word: u64, ticket: Ticket) -> bool {
         && word::leases_out(word) > 0
 }
 
-/// A call wants to begin.
+/// A call wants to begin. `seed` is that of the open time's jitter.
 #[inline(always)]
-pub const fn admit(word: u64, policy: &BreakerPolicy, now_ns: u64) -> Step {
+pub const fn admit(word: u64, policy: &BreakerPolicy, now_ns: u64, seed: u64) -> Step {
     match word::state(word) {
         STATE_OPEN => {
             if word::remaining_ns(word, now_ns) > 0 {
@@ -145,18 +145,25 @@ pub const fn admit(word: u64, policy: &BreakerPolicy, now_ns: u64) -> Step {
             let next = word::with_leases_out(half_open, 1);
             Step { word: next, reason: reason::OPEN_TIME_OVER, ticket: ticket(next, true) }
         }
-        STATE_HALF_OPEN => lend(word, policy, now_ns),
+        STATE_HALF_OPEN => lend(word, policy, now_ns, seed),
         _ => Step { word, reason: 0, ticket: ticket(word, false) },
     }
 }
 
 /// A lease of HALF_OPEN for one more call, if there is one.
 #[inline(always)]
-const fn lend(word: u64, policy: &BreakerPolicy, now_ns: u64) -> Step {
+const fn lend(word: u64, policy: &BreakerPolicy, now_ns: u64, seed: u64) -> Step {
     let out = word::leases_out(word);
-    let next = if out == 0 || word::remaining_ns(word, now_ns) == 0 {
-        // Those that are out are over: the next number, so that none of them comes back.
-        let lease = word::lease(word).wrapping_add(1);
+    let next = if out == 0 {
+        // Whoever had a lease of this number has given it back: it is nobody's.
+        word::with_leases_out(word, 1)
+    } else if word::remaining_ns(word, now_ns) == 0 {
+        // Those that are out are over: the next number, so that none of them comes back. Where there
+        // is none left, so many probes in a row never ended that the service hangs.
+        let lease = word::lease(word) + 1;
+        if lease > word::MAX_LEASE {
+            return trip(word, policy, now_ns, reason::PROBE_FAILED, seed);
+        }
         word::with_leases_out(word::with_lease(word, lease), 1)
     } else if out + word::successes(word) < policy.half_open_calls as u64 {
         word::with_leases_out(word, out + 1)
@@ -325,7 +332,7 @@ pub enum Event {
 #[inline(always)]
 pub const fn step(word: u64, policy: &BreakerPolicy, now_ns: u64, seed: u64, event: Event) -> Step {
     match event {
-        Event::Admit => admit(word, policy, now_ns),
+        Event::Admit => admit(word, policy, now_ns, seed),
         Event::Result(ticket, of) => result(word, policy, now_ns, ticket, of, seed),
         Event::GiveBack(ticket) => give_back(word, ticket),
         Event::Window(why) if word::state(word) == STATE_CLOSED => {

@@ -33,6 +33,8 @@ const TIME: Field = Field { at: 30, bits: 34 };
 pub const GENERATION_BITS: u32 = GENERATION.bits;
 /// Most trips that are remembered.
 pub const MAX_TRIPS: u64 = TRIPS.max();
+/// Highest number of leases.
+pub const MAX_LEASE: u64 = LEASE.max();
 
 #[derive(Clone, Copy)]
 struct Field {

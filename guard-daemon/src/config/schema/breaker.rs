@@ -86,6 +86,15 @@ pub(super) static BREAKER: &[Key] = &[
     )
     .example("\"5m\""),
     Key::new(
+        "max_retry_after",
+        Kind::Duration { min: Duration::ZERO, max: DAY },
+        Absent::Words("\"5m\""),
+        "Longest time that the service itself may ask to be left alone for, by `Retry-After` in a bad \
+         answer of clear-text HTTP. An OPEN breaker stays open until then, never shorter than it \
+         would. \"0s\" = it is not asked.",
+    )
+    .example("\"5m\""),
+    Key::new(
         "jitter",
         Kind::Number { min: 0.0, max: 0.9 },
         Absent::Words("that of the service's class: 0, or 0.2 for `llm`, `mcp` and `tool`"),

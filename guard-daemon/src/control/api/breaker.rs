@@ -22,6 +22,9 @@ pub struct BreakerRecord {
     /// Until a probe may go, seconds; of an open one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<f64>,
+    /// For how long the service still wants to be left alone (Retry-After), seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_seconds: Option<f64>,
     /// Calls in the sliding window, where a rule looks at it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<WindowRecord>,

@@ -41,6 +41,7 @@ fn settings(at: &str, old: &BreakerSettings, new: &BreakerSettings, lines: &mut 
         open_timeout,
         backoff,
         max_open_timeout,
+        max_retry_after,
         jitter,
         half_open_calls,
         errno,
