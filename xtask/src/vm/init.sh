@@ -19,16 +19,33 @@ ip link set lo up
 echo "guard-vm boot $(uname -r)"
 . /environment
 
-# As cargo says it, so that one parser reads both.
-run() {
+# Runs an executable, as cargo says it, so that one parser reads both.
+execute() {
     name=$1
     shift
     echo "     Running $name (tests/$name)"
     cd /tmp
-    "/tests/$name" "$@"
-    code=$?
+    {
+        "/tests/$name" "$@" 2>&1
+        echo $? >/tmp/guard-vm.code
+    } | tee /tmp/guard-vm.out
+    code=$(cat /tmp/guard-vm.code)
     echo
-    echo "guard-vm end $name $code"
+}
+
+# Emulated processors that share real ones are late now and then: up to three tests that failed are
+# tried once more, each alone. Who fails again has failed; who does not is named in the results.
+run() {
+    execute "$@"
+    failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' /tmp/guard-vm.out)
+    count=$(echo $failed | wc -w)
+    if [ "$code" = 101 ] && [ "$count" -ge 1 ] && [ "$count" -le 3 ]; then
+        for test in $failed; do
+            execute "$1" --show-output --test-threads=1 --exact "$test"
+            [ "$code" = 0 ] || break
+        done
+    fi
+    echo "guard-vm end $1 $code"
 }
 
 . /suite

@@ -38,7 +38,7 @@ pub(super) fn of(
     let mut reader = Reader::new(&kernel.name);
     let ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
     let Reader { parser, done, codes, last, .. } = reader;
-    let mut cases = parser.finish();
+    let mut cases = passed_at_last(parser.finish());
     died_after_its_result(&mut cases, &codes);
     nothing_is_skipped(&mut cases);
     if ended == Ended::OutOfTime {
@@ -134,6 +134,29 @@ impl Reader {
     }
 }
 
+/// A test that failed and was tried again counts as what it was then, and says so.
+fn passed_at_last(cases: Vec<Case>) -> Vec<Case> {
+    let mut last: Vec<Case> = Vec::new();
+    for mut case in cases {
+        let same = |before: &Case| (&before.suite, &before.name) == (&case.suite, &case.name);
+        match last.iter().position(same) {
+            Some(at) if last[at].outcome == Outcome::Failed => {
+                let name = case.full_name();
+                let before = std::mem::take(&mut last[at].output);
+                let note = if case.outcome == Outcome::Passed {
+                    format!("{NOTE}{name} failed, and passed when it was tried again")
+                } else {
+                    format!("{name} failed twice")
+                };
+                case.output = format!("{note}\n{}The first time:\n{before}", case.output);
+                last[at] = case;
+            }
+            _ => last.push(case),
+        }
+    }
+    last
+}
+
 /// An executable may say that all is well and die afterwards.
 fn died_after_its_result(cases: &mut Vec<Case>, codes: &[(String, String)]) {
     for (suite, code) in codes.iter().filter(|(_, code)| code != "0") {
@@ -177,14 +200,16 @@ pub(super) fn tidy(dir: &Path) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Reader, died_after_its_result, nothing_is_skipped, out_of_time};
+    use super::{
+        Reader, died_after_its_result, notes, nothing_is_skipped, out_of_time, passed_at_last,
+    };
     use crate::stage::{Case, Outcome};
 
     fn read(text: &str) -> (Vec<Case>, bool, String) {
         let mut reader = Reader::new("6.1");
         text.lines().for_each(|line| reader.line(line));
         let Reader { parser, done, codes, last, .. } = reader;
-        let mut cases = parser.finish();
+        let mut cases = passed_at_last(parser.finish());
         died_after_its_result(&mut cases, &codes);
         nothing_is_skipped(&mut cases);
         (cases, done, last)
@@ -206,6 +231,24 @@ mod tests {
         );
         assert_eq!(failed(&cases), ["b", "(its exit code)"]);
         assert!(cases[1].output.contains("no fq") && done);
+    }
+
+    #[test]
+    fn a_second_try_counts_and_is_told() {
+        let first = "     Running x-1 (tests/x-1)\ntest a ... FAILED\ntest b ... ok\n\
+                     failures:\n\n---- a stdout ----\ntoo late\n\n\
+                     test result: FAILED. 1 passed; 1 failed\n\n\
+                     \u{20}    Running x-1 (tests/x-1)\n";
+        let good = "test a ... ok\ntest result: ok. 1 passed\n\nguard-vm end x-1 0\nguard-vm done";
+        let (cases, _, _) = read(&format!("{first}{good}"));
+        assert_eq!((cases.len(), failed(&cases).len()), (2, 0));
+        let told: Vec<_> = cases.iter().flat_map(|case| notes(case, "6.1")).collect();
+        assert_eq!(told, ["6.1: x a failed, and passed when it was tried again"]);
+        assert!(cases[0].output.contains("too late"), "{}", cases[0].output);
+        let bad = "test a ... FAILED\ntest result: FAILED. 0 passed; 1 failed\n\n\
+                   guard-vm end x-1 101\nguard-vm done";
+        let (cases, _, _) = read(&format!("{first}{bad}"));
+        assert_eq!((cases.len(), failed(&cases)), (2, vec!["a"]));
     }
 
     #[test]
