@@ -87,7 +87,7 @@ const ADMIT_HOLD_AT: u32 = 33;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
-    let Some((slot, policy)) = maps::breaker(place) else { return 0 };
+    let Some((_, policy)) = maps::breaker(place) else { return 0 };
     let Some(control) = maps::control() else { return 0 };
     let mode = mode(control, policy);
     if mode == BREAKER_OFF {

@@ -84,7 +84,7 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
         return PacketVerdict::Dropped;
     }
     if state.flags & SOCKET_UDP != 0 {
-        follow_peer(control, state, skb, &headers, sent);
+        follow_peer(state, skb, &headers, sent);
     }
     let Some(stats) = maps::pair_stats(socket::pair(state)) else {
         return PacketVerdict::Untouched;
@@ -402,13 +402,7 @@ fn adopt(
 
 /// A datagram socket may talk to many peers: each packet is counted for the one it goes to.
 #[inline(always)]
-fn follow_peer(
-    control: &Control,
-    state: &mut SocketState,
-    skb: *mut __sk_buff,
-    headers: &Headers,
-    sent: bool,
-) {
+fn follow_peer(state: &mut SocketState, skb: *mut __sk_buff, headers: &Headers, sent: bool) {
     let Some(address) = headers::address(skb, sent) else { return };
     let port = u32::from(if sent { headers.destination_port } else { headers.source_port });
     if port == state.peer_port && classify::halves(address) == classify::halves(state.peer) {
