@@ -37,7 +37,7 @@ const LONG: Duration = Duration::from_mins(10);
 
 /// An open time that a restart fits into.
 fn short() -> Duration {
-    timing::at_most(Duration::from_secs(3))
+    timing::at_most(Duration::from_secs(2))
 }
 
 fn sleep_until_over(tripped: Instant) {
