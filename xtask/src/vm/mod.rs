@@ -143,7 +143,8 @@ fn boot_all(kernels: &[Kernel], options: &Options, filter: &[String]) -> Result<
         for _ in 0..jobs.min(kernels.len()) {
             scope.spawn(|| {
                 while let Some((at, kernel)) = take(&next, kernels) {
-                    let report = boot(kernel, &suite, filter, &dir, options.deadline);
+                    let turn = (at, kernels.len());
+                    let report = boot(kernel, &suite, filter, turn, &dir, options.deadline);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, report));
                 }
             });
@@ -163,6 +164,7 @@ fn boot(
     kernel: &Kernel,
     suite: &Suite,
     filter: &[String],
+    (turn, turns): (usize, usize),
     dir: &Path,
     deadline: Option<Instant>,
 ) -> Result<Report> {
@@ -174,7 +176,7 @@ fn boot(
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let contents = initramfs::Contents {
         files: suite.files(kernel.role, &dir.join("stripped"))?,
-        script: suite.script(kernel.role, filter)?,
+        script: suite.script(kernel.role, filter, turn, turns)?,
     };
     let initramfs = initramfs::build(kernel, &contents, &dir)?;
     let report = results::of(kernel, &initramfs, &dir, deadline)?;

@@ -62,8 +62,7 @@ impl Suite {
             let lib = artifact.target.is_kind(TargetKind::Lib);
             tests.extend(Test::new(&artifact, if lib { &["root_"] } else { &[] }));
         }
-        // What can run nowhere else comes first, in case that there is no time for all.
-        tests.sort_by_key(|test| (!test.name.starts_with(ONLY_HERE), test.name.clone()));
+        tests.sort_by_key(|test| test.name.clone());
         Ok(Self { binaries, tests })
     }
 
@@ -75,9 +74,23 @@ impl Suite {
     }
 
     /// The part of the guest's script that runs the tests one by one.
-    pub(super) fn script(&self, role: Role, filter: &[String]) -> Result<String> {
+    ///
+    /// What can run nowhere else comes first. With the rest each guest begins at another place, its
+    /// `turn` of `turns`: where there is no time for all, each test has still run in one of them.
+    pub(super) fn script(
+        &self,
+        role: Role,
+        filter: &[String],
+        turn: usize,
+        turns: usize,
+    ) -> Result<String> {
         let mut lines = String::new();
-        for test in self.tests_of(role) {
+        let (mut order, mut rest): (Vec<_>, Vec<_>) =
+            self.tests_of(role).partition(|test| test.name.starts_with(ONLY_HERE));
+        let begin = (rest.len() * turn / turns.max(1)).min(rest.len());
+        rest.rotate_left(begin);
+        order.extend(rest);
+        for test in order {
             let name = test.path.file_name().context("an executable without a name")?;
             let mut words = vec!["run".to_owned(), quote(&name.to_string_lossy())];
             words.extend(["--show-output", "--test-threads=1"].map(ToOwned::to_owned));
