@@ -137,12 +137,15 @@ fn boot_all(kernels: &[Kernel], options: &Options, filter: &[String]) -> Result<
         || thread::available_parallelism().map_or(1, |processors| processors.get() + 1),
         NonZeroUsize::get,
     );
+    // Those that guard cannot run on need seconds: first, so that there is time for them.
+    let mut order: Vec<_> = kernels.iter().enumerate().collect();
+    order.sort_by_key(|(_, kernel)| kernel.role == Role::Supported);
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs.min(kernels.len()) {
             scope.spawn(|| {
-                while let Some((at, kernel)) = take(&next, kernels) {
+                while let Some((at, kernel)) = take(&next, &order) {
                     let turn = (at, kernels.len());
                     let report = boot(kernel, &suite, filter, turn, &dir, options.deadline);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, report));
@@ -155,9 +158,8 @@ fn boot_all(kernels: &[Kernel], options: &Options, filter: &[String]) -> Result<
     done.into_iter().map(|(_, report)| report).collect()
 }
 
-fn take<'a>(next: &AtomicUsize, kernels: &'a [Kernel]) -> Option<(usize, &'a Kernel)> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    Some((at, kernels.get(at)?))
+fn take<T: Copy>(next: &AtomicUsize, all: &[T]) -> Option<T> {
+    all.get(next.fetch_add(1, Ordering::Relaxed)).copied()
 }
 
 fn boot(
