@@ -119,7 +119,7 @@ extern "C" fn guard_breaker_admit(place: u32, pair: u64) -> u64 {
     0
 }
 
-/// Another CPU changed the word meanwhile.
+/// Another CPU changed the word meanwhile. After all tries the call passes.
 const AGAIN: u64 = 1 << 63;
 
 /// One try of [`guard_breaker_admit`]: the ticket, 0 = refused, or [`AGAIN`].
@@ -129,7 +129,8 @@ const AGAIN: u64 = 1 << 63;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn guard_breaker_admit_once(place: u32, pair: u64, now_ns: u64) -> u64 {
-    let Some((slot, policy)) = maps::breaker(place) else { return 0 };
+    // Not 0, which refuses: a breaker that is not there lets the call pass.
+    let Some((slot, policy)) = maps::breaker(place) else { return AGAIN };
     let old = current(slot);
     let step = machine::admit(old, policy, now_ns, u64::from(slot.seed));
     if step.word != old && !atomics::replace(&raw mut slot.word, old, step.word) {

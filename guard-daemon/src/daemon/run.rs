@@ -92,8 +92,8 @@ fn check_host() -> Result<(), DaemonError> {
     if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unable(problems)) }
 }
 
-/// Raises the soft limit of open files to the hard one: each bulkhead holds nine (eight links and
-/// its cgroup), and the usual soft limit of 1024 would end at about 110 bulkheads.
+/// Raises the soft limit of open files to the hard one: each bulkhead holds its cgroup, and, where
+/// links cannot be pinned, eight of those; the usual soft limit of 1024 would end at about 110 bulkheads.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
