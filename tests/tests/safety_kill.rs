@@ -24,6 +24,8 @@ const GRACE: Duration = Duration::from_millis(500);
 const DISTURBED_US: f64 = 900_000.0;
 /// What each kind of fault is tried with.
 const FAULTS: [[&str; 2]; 3] = [["--latency", "1s"], ["--refuse", "100%"], ["--loss", "100%"]];
+/// So many good calls show that traffic is normal; an emulated processor makes thirty in the time.
+const ENOUGH: usize = 10;
 /// How long calls are watched after the kill.
 const WATCH: Duration = Duration::from_secs(3);
 
@@ -125,7 +127,7 @@ fn after_sigkill_traffic_is_normal_within_lease_and_half_a_second() {
         let after = killed_ns + (LEASE + GRACE).as_nanos() as u64;
         let late = records.iter().filter(|r| r.start_unix_ns > after);
         let (late, bad): (Vec<_>, Vec<_>) = late.partition(|r| !disturbed(r));
-        assert!(bad.is_empty() && late.len() > 50, "{} good, {bad:?}", late.len());
+        assert!(bad.is_empty() && late.len() > ENOUGH, "{} good, {bad:?}", late.len());
         assert!(ended < Duration::from_secs(4), "{fault:?}: {ended:?}");
         let (records, _) = bystander.stop().unwrap();
         let failed: Vec<_> = records.iter().filter(|r| r.outcome != "ok").collect();
@@ -218,7 +220,7 @@ fn a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over() {
     let agent = caller(&guardd.bulkhead("a"), &target);
     wait::until("calls without a fault", LIMIT, || agent.records().len() > 20).unwrap();
     // Its time runs from the request on: setting up the rules is a part of it.
-    let lasting = timing::at_most(Duration::from_secs(2));
+    let lasting = timing::at_most(Duration::from_millis(1500)).max(Duration::from_secs(2));
     let words = format!("fault inject --bulkhead a --service api --for {}s", lasting.as_secs());
     for effect in [["--latency", "1s"], ["--refuse", "100%"]] {
         let injected_ns = now_ns();

@@ -17,11 +17,16 @@ pub(crate) fn is_root(test: &str) -> bool {
     root
 }
 
-/// How late something may be here that may be late by `limit` on a real machine. Tests in virtual
-/// machines set `GUARD_TIME_SCALE`, because an emulated processor is that much slower.
-pub(crate) fn late_by(limit: Duration) -> Duration {
+/// How many times slower than a real machine this one is: tests in virtual machines set
+/// `GUARD_TIME_SCALE`.
+pub(crate) fn scale() -> u32 {
     let scale = std::env::var("GUARD_TIME_SCALE").ok().and_then(|text| text.parse().ok());
-    let scale: u32 = scale.unwrap_or(1).max(1);
+    scale.unwrap_or(1).max(1)
+}
+
+/// How late something may be here that may be late by `limit` on a real machine.
+pub(crate) fn late_by(limit: Duration) -> Duration {
+    let scale = scale();
     limit * scale + Duration::from_millis(1) * (scale - 1)
 }
 

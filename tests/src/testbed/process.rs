@@ -190,7 +190,7 @@ impl Process {
                     self.last_words()
                 );
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::sleep(timing::at_most(Duration::from_millis(1)));
         };
         // A grandchild may hold the pipes open: its output is not waited for longer than this.
         let deadline = Instant::now() + Duration::from_secs(1);

@@ -1,6 +1,6 @@
 //! How patient tests are. The one place for it: an emulated processor (`cargo xtask vm`) is many
-//! times slower, and says so in `GUARD_TIME_SCALE`. Only upper bounds on time are scaled; lower
-//! bounds, counts and outcomes never are.
+//! times slower, and says so in `GUARD_TIME_SCALE`. Upper bounds on time are scaled, and repetitions;
+//! lower bounds, what is counted and outcomes never are.
 
 use std::time::Duration;
 
@@ -19,13 +19,21 @@ pub fn at_most(limit: Duration) -> Duration {
     limit * scale()
 }
 
+/// How often to do here what is done `count` times on a real machine to be surer of it.
+#[must_use]
+pub fn fewer(count: u32) -> u32 {
+    (count / scale()).max(1)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{at_most, scale};
+    use super::{at_most, fewer, scale};
     use std::time::Duration;
 
     #[test]
     fn limits_grow_together() {
         assert_eq!(at_most(Duration::from_secs(2)).as_secs(), u64::from(2 * scale()));
+        assert_eq!(fewer(1000), 1000 / scale());
+        assert_eq!(fewer(1), 1);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use testbed::agent::AgentProcess;
 use testbed::guardd::Guardd;
 use testbed::server::{Behaviour, Server};
-use testbed::{cgroup, requires};
+use testbed::{cgroup, requires, timing};
 
 use super::rig::{LIMIT, RESEARCH, breaker, calls_are, pair, start_breakers, state_when, url};
 
@@ -53,11 +53,14 @@ fn of_256_callers_one_is_the_probe() {
     }
     let server = Server::loopback().unwrap();
     let address = server.address().unwrap();
-    let guardd = start_breakers(address, "", "open_timeout = \"3s\"", "");
-    guardd.ctl_json(&["breaker", "trip", &format!("{RESEARCH}/api")]).unwrap();
     // The answer comes after all have called, and before the lease ends (with the open time).
-    server.set(Behaviour::slow(Duration::from_secs(2)));
-    std::thread::sleep(Duration::from_millis(3_100));
+    let (answer, open) = (Duration::from_secs(1), Duration::from_millis(1_500));
+    let (answer, open) = (timing::at_most(answer), timing::at_most(open));
+    let breakers = format!("open_timeout = \"{}ms\"", open.as_millis());
+    let guardd = start_breakers(address, "", &breakers, "");
+    guardd.ctl_json(&["breaker", "trip", &format!("{RESEARCH}/api")]).unwrap();
+    server.set(Behaviour::slow(answer));
+    std::thread::sleep(open + Duration::from_millis(100));
     let outcomes = burst(&guardd, &url(address), 256, 256);
     assert_eq!(server.counts().connections, 1, "{outcomes:?}");
     assert_eq!(outcomes, [("ECONNREFUSED".to_owned(), 255), ("ok".to_owned(), 1)]);

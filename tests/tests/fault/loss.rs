@@ -15,7 +15,7 @@ use crate::rig::{
 
 /// Datagrams each way. In pieces that fit into a socket's buffer, so that only faults lose any.
 const DATAGRAMS: u32 = 2000;
-const PIECE: u32 = 100;
+const PIECE: u32 = 200;
 const QUIET_MS: u32 = 20;
 /// Standard deviations of 99.9 %.
 const Z: f64 = 3.29;

@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 
 use serde_json::json;
 use testbed::agent::AgentProcess;
-use testbed::{cgroup, requires, stats};
+use testbed::{cgroup, requires, stats, timing};
 
 use crate::bystander::Bystander;
 use crate::rig::{
@@ -96,26 +96,27 @@ fn a_share_of_connects() {
     if !requires::cgroups("a_share_of_connects") {
         return;
     }
-    const CONNECTS: u64 = 1000;
+    let connects = u64::from(timing::fewer(1000));
     let server = Metered::start(&["127.0.0.1:0"]);
     let guardd = start(&[("api", &server.addresses)]);
     let mut bystander = Bystander::new(&guardd, server.addresses[0]);
     let fault = inject(&guardd, RESEARCH, "--service api --for 300s --refuse 30% --seed 9");
     let target = format!("connect://{}", server.addresses[0]);
     let path = guardd.bulkhead(RESEARCH);
-    let args = ["--target", &target, "--count", "1000", "--concurrency", "4", "--quiet"];
+    let count = connects.to_string();
+    let args = ["--target", &target, "--count", &count, "--concurrency", "4", "--quiet"];
     let agent = AgentProcess::start(&args, |command| cgroup::wrap(&path, &command)).unwrap();
     bystander.calls();
     let (_, summary) = agent.finish(LIMIT * 3).unwrap();
     let refused = summary.outcomes["ECONNREFUSED"];
-    assert_eq!(summary.outcomes["ok"] + refused, CONNECTS);
-    let (low, high) = stats::wilson(refused, CONNECTS, 3.29);
-    assert!(low <= 0.3 && 0.3 <= high, "{refused} of {CONNECTS}");
+    assert_eq!(summary.outcomes["ok"] + refused, connects);
+    let (low, high) = stats::wilson(refused, connects, 3.29);
+    assert!(low <= 0.3 && 0.3 <= high, "{refused} of {connects}");
     let ended = clear(&guardd, &fault);
-    assert_eq!(ended["counters"]["matched"], CONNECTS);
+    assert_eq!(ended["counters"]["matched"], connects);
     assert_eq!(ended["counters"]["refused"], refused);
     let seen = calls_are(&guardd, RESEARCH, "api", &[("refused", refused)]);
-    assert_eq!((seen.connects, seen.connects_established), (CONNECTS, CONNECTS - refused));
+    assert_eq!((seen.connects, seen.connects_established), (connects, connects - refused));
     assert_eq!(pair(&guardd, RESEARCH, "api").calls_injected["refused"], refused);
     bystander.end(&guardd, "api");
 }

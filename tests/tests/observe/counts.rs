@@ -3,7 +3,7 @@
 use std::net::UdpSocket;
 
 use testbed::agent::AgentProcess;
-use testbed::{cgroup, requires};
+use testbed::{cgroup, requires, timing};
 
 use crate::rig::{
     self, LIMIT, Metered, Pair, Probe, RESEARCH, WRITING, agent, good_calls, metric, pair,
@@ -165,11 +165,11 @@ fn eight_agents_at_once() {
     if !requires::cgroups("eight_agents_at_once") {
         return;
     }
-    const CALLS: u64 = 500;
+    let calls = u64::from(timing::fewer(500));
     let server = Metered::start(&["127.0.0.1:0"]);
     let guardd = start(&[("api", &server.addresses)]);
     let target = url(server.addresses[0]);
-    let count = CALLS.to_string();
+    let count = calls.to_string();
     let retransmitted_before = retransmitted();
     let agents: Vec<_> = (0..8)
         .map(|number| {
@@ -181,19 +181,19 @@ fn eight_agents_at_once() {
         .collect();
     for agent in agents {
         let (_, summary) = agent.finish(LIMIT * 6).unwrap();
-        assert_eq!((summary.calls, summary.outcomes["ok"]), (CALLS, CALLS));
+        assert_eq!((summary.calls, summary.outcomes["ok"]), (calls, calls));
     }
     // Of agents 0, 1, 2 two keep their connection; of 3 to 7 again two.
     let mut bytes = (0, 0);
     for (bulkhead, agents, kept) in [(RESEARCH, 3, 2), (WRITING, 5, 2)] {
         let seen = pair_when(&guardd, bulkhead, "api", "no open ones", |p| p.connections == 0);
-        assert_eq!((seen.call("success"), seen.all_calls()), (agents * CALLS, agents * CALLS));
-        let connects = kept + (agents - kept) * CALLS;
+        assert_eq!((seen.call("success"), seen.all_calls()), (agents * calls, agents * calls));
+        let connects = kept + (agents - kept) * calls;
         assert_eq!((seen.connects, seen.connects_established), (connects, connects));
         bytes.0 += seen.sent_bytes;
         bytes.1 += seen.received_bytes;
     }
-    assert_eq!(server.requests(), 8 * CALLS);
+    assert_eq!(server.requests(), 8 * calls);
     // What TCP sends twice on a busy host passes guard twice.
     let (sent, received) = server.bytes();
     let most = (retransmitted() - retransmitted_before) * LARGEST_SEGMENT;

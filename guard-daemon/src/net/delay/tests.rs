@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use nix::sys::socket::{setsockopt, sockopt};
 
 use super::*;
-use crate::net::testing::{in_own_netns, is_root, late_by, run};
+use crate::net::testing::{in_own_netns, is_root, late_by, run, scale};
 
 const HOLDER_ENV: &str = "GUARD_TEST_HOLDS_QUEUE";
 
@@ -217,7 +217,8 @@ fn root_bulk_tcp_goes_through_whole() {
         return;
     }
     in_own_netns(|| {
-        const BYTES: usize = 64 << 20;
+        let megabytes = (64 / scale() as usize).max(1);
+        let bytes_sent = megabytes << 20;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port().to_string();
         for delay_ms in [0, 5] {
@@ -234,25 +235,25 @@ fn root_bulk_tcp_goes_through_whole() {
                 scope.spawn(|| {
                     let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                     let block: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
-                    for _ in 0..BYTES >> 20 {
+                    for _ in 0..megabytes {
                         stream.write_all(&block).unwrap();
                     }
                 });
                 let (mut stream, _) = listener.accept().unwrap();
-                let mut bytes = Vec::with_capacity(BYTES);
+                let mut bytes = Vec::with_capacity(bytes_sent);
                 stream.read_to_end(&mut bytes).unwrap();
-                assert_eq!(bytes.len(), BYTES);
+                assert_eq!(bytes.len(), bytes_sent);
                 bytes.iter().map(|b| u64::from(*b)).sum::<u64>()
             });
             let seconds = start.elapsed().as_secs_f64();
             change("-D");
             let stats = queue.stop().unwrap();
             let block: u64 = (0..=250_u64).cycle().take(1 << 20).sum();
-            assert_eq!(sum, block * (BYTES >> 20) as u64);
-            let mean_bytes = BYTES as u64 / stats.released;
+            assert_eq!(sum, block * megabytes as u64);
+            let mean_bytes = bytes_sent as u64 / stats.released;
             println!(
                 "{delay:?}: {:.2} Gbit/s, {mean_bytes} bytes per packet, {stats:?}",
-                BYTES as f64 * 8e-9 / seconds
+                bytes_sent as f64 * 8e-9 / seconds
             );
             assert!(mean_bytes > 4000, "super-packets are not cut up");
             assert_eq!(stats.overruns, 0);

@@ -101,7 +101,7 @@ impl Guardd {
             if start.elapsed() > timing::at_most(START_LIMIT) {
                 bail!("guardd is not ready after {:?}:\n{}", start.elapsed(), self.last_words());
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(timing::at_most(Duration::from_millis(5)));
         }
     }
 
