@@ -202,6 +202,26 @@ proptest! {
         prop_assert_eq!(word::state(model.word), STATE_CLOSED);
     }
 
+    /// Who skips the machine for such a call changes nothing, whichever of the two bits decide.
+    #[test]
+    fn a_success_leaves_a_calm_word_as_it_is(
+        start: u64,
+        quiet: bool,
+        now in 0..1_u64 << 60,
+        ticket: Ticket,
+        threshold in 0_u32..300,
+    ) {
+        // Few words out of all are calm: clear state, trips and count of half of them.
+        let start = if quiet { start & !0x3_fc3f } else { start };
+        let policy = policy(threshold, 1, 2.0);
+        let event = Event::Result(ticket, Result::Success);
+        let done = step(start, &policy, now, SEED, event);
+        if word::is_calm(start) {
+            prop_assert_eq!((done.word, done.reason), (start, 0));
+        }
+        prop_assert!(word::is_calm(start) || !quiet);
+    }
+
     /// Words that nobody made (a map of another version, a stray write) harm nobody for ever.
     #[test]
     fn any_word_can_be_left(

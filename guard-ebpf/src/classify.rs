@@ -40,6 +40,13 @@ pub(crate) const fn halves(address: Address) -> [u64; 2] {
     unsafe { core::mem::transmute(address) }
 }
 
+/// The address of [`halves`].
+#[inline(always)]
+pub(crate) const fn from_halves(halves: [u64; 2]) -> Address {
+    // SAFETY: same size, any bits valid.
+    unsafe { core::mem::transmute(halves) }
+}
+
 #[inline(always)]
 const fn is_loopback(address: Address) -> bool {
     let [high, low] = halves(address);
@@ -66,8 +73,7 @@ const PROTECTED_AT: u32 = 32;
 #[inline(never)]
 extern "C" fn guard_classify(high: u64, low: u64, port: u32) -> u64 {
     let Some(control) = maps::control() else { return u64::from(SERVICE_OTHER) };
-    // SAFETY: same size, any bits valid.
-    let address: Address = unsafe { core::mem::transmute([high, low]) };
+    let address = from_halves([high, low]);
     let port = port as u16;
     let what = EndpointMatch { port_be: port.to_be(), pad: 0, address };
     let (mut service, bits) = endpoint(what);

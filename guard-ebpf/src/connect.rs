@@ -1,6 +1,7 @@
 //! connect4/6 and sendmsg4/6: what an agent wants to reach, and whether it may.
 
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_set_retval};
 use aya_ebpf::programs::SockAddrContext;
@@ -8,11 +9,14 @@ use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
-use guard_common::abi::socket::{SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP};
+use guard_common::abi::socket::{
+    SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
+};
+use guard_common::logic::breaker::Ticket;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, maps, socket};
+use crate::{atomics, emit, faults, maps, plain, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -238,35 +242,88 @@ fn remember(
     target: Target,
     admission: Admission,
 ) {
-    // SAFETY: fields of the context.
-    let (sk, kind) = unsafe { ((*ctx.sock_addr).__bindgen_anon_1.sk, (*ctx.sock_addr).type_) };
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
         return;
     }
-    let mut flags = if kind == SOCK_DGRAM { SOCKET_UDP } else { 0 };
-    if destination.protected {
-        flags |= SOCKET_PROTECTED;
+    let [high, low] = classify::halves(target.address);
+    let pair_word = breaker::pack(pair.bulkhead, pair.service);
+    let what = (u64::from(admission.breaker) << WHAT_BREAKER_AT)
+        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
+        | (u64::from(admission.hold != 0) * WHAT_HELD)
+        | (u64::from(destination.protected) * WHAT_PROTECTED);
+    match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
+        NO_STORAGE => breaker::nothing(pair, admission.breaker, admission.ticket),
+        USED_BEFORE => {
+            if let Some(state) = socket::get(sk) {
+                end_of_earlier(ctx, state);
+                guard_remember(ctx.sock_addr, pair_word, high, low, what | WHAT_ANEW);
+            }
+        }
+        _ => {}
     }
-    if admission.hold != 0 {
-        flags |= SOCKET_HELD;
-    }
-    let mut fresh = socket::fresh(pair, flags, target.address, u32::from(target.port));
-    fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    fresh.connect_start_ns = socket::now_ns();
-    fresh.breaker = admission.breaker;
-    fresh.ticket = admission.ticket;
-    let Some(state) = socket::get_or_make(sk, &mut fresh) else {
-        return breaker::nothing(pair, admission.breaker, admission.ticket);
-    };
-    if state.connect_start_ns == fresh.connect_start_ns {
-        return;
-    }
-    // The socket was used before: a connect that failed without a packet, a second attempt, or a
-    // datagram socket that turns to another peer.
+}
+
+/// The socket was used before: a connect that failed without a packet, a second attempt, or a
+/// datagram socket that turns to another peer.
+#[inline(always)]
+fn end_of_earlier(ctx: &SockAddrContext, state: &mut SocketState) {
     if state.flags & (SOCKET_UDP | SOCKET_ESTABLISHED) == 0 || state.opened != 0 {
         // SAFETY: the context is the helper's argument.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
         socket::finish(state, 0, cookie);
     }
-    *state = fresh;
+}
+
+/// Places of what [`guard_remember`] is told in one word.
+const WHAT_BREAKER_AT: u32 = 32;
+const WHAT_TICKET_AT: u32 = 8;
+const WHAT_TICKET: Ticket = 0xff_ffff;
+const WHAT_HELD: u64 = 1;
+const WHAT_PROTECTED: u64 = 2;
+/// What an earlier use of the socket left is written over.
+const WHAT_ANEW: u64 = 4;
+/// What [`guard_remember`] answers.
+const REMEMBERED: u32 = 0;
+const NO_STORAGE: u32 = 1;
+const USED_BEFORE: u32 = 2;
+
+/// Makes the socket's storage for a connection to this address: of this pair, with this breaker and
+/// ticket.
+///
+/// A global function, for the reasons that `packet::guard_adopt` gives.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_remember(
+    ctx: *mut bpf_sock_addr,
+    pair: u64,
+    high: u64,
+    low: u64,
+    what: u64,
+) -> u32 {
+    // SAFETY: fields of the context.
+    let (sk, kind, port) = unsafe {
+        ((*ctx).__bindgen_anon_1.sk, (*ctx).type_, u16::from_be((*ctx).user_port as u16))
+    };
+    if sk.is_null() {
+        return REMEMBERED;
+    }
+    // Products, not branches: the verifier would follow what comes next once for each of eight ways.
+    let flags = (u32::from(kind == SOCK_DGRAM) * SOCKET_UDP)
+        | (u32::from(what & WHAT_PROTECTED != 0) * SOCKET_PROTECTED)
+        | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD);
+    let address = classify::from_halves([high, low]);
+    let mut fresh = socket::fresh(breaker::unpack(pair), flags, address, u32::from(port));
+    fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    fresh.connect_start_ns = socket::now_ns();
+    fresh.breaker = (what >> WHAT_BREAKER_AT) as u32;
+    fresh.ticket = (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET;
+    let Some(state) = socket::get_or_make(sk, &mut fresh) else { return NO_STORAGE };
+    if what & WHAT_ANEW != 0 {
+        plain::copy(state, &fresh);
+    } else if state.connect_start_ns != fresh.connect_start_ns {
+        return USED_BEFORE;
+    }
+    REMEMBERED
 }

@@ -8,6 +8,7 @@
 #![feature(core_intrinsics)]
 #![allow(internal_features, reason = "atomics of the BPF target exist as intrinsics only")]
 
+mod answer;
 mod atomics;
 mod breaker;
 mod classify;
@@ -19,6 +20,7 @@ mod headers;
 mod http;
 mod maps;
 mod packet;
+mod plain;
 mod release;
 mod socket;
 mod sockops;

@@ -15,7 +15,7 @@ use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
 
 use crate::classify::Address;
-use crate::{atomics, breaker, emit, maps};
+use crate::{atomics, breaker, emit, maps, plain};
 
 /// What SOCK_DESTROY leaves on a socket.
 const ECONNABORTED: i32 = 103;
@@ -64,11 +64,7 @@ pub(crate) fn get_or_make(
 /// The storage of a socket that has done nothing yet.
 #[inline(always)]
 pub(crate) fn fresh(pair: PairKey, flags: u32, peer: Address, peer_port: u32) -> SocketState {
-    // A zero that the compiler does not know to be one: it makes of many zeros a call of memset,
-    // which for kernel programs is a loop over bytes.
-    let zero = 0_u64;
-    // SAFETY: a local variable.
-    let zero = unsafe { core::ptr::read_volatile(&raw const zero) };
+    let zero = plain::zero();
     SocketState {
         bulkhead: pair.bulkhead,
         service: pair.service,
@@ -167,9 +163,27 @@ pub(crate) fn verbose() -> bool {
 /// `error` is the socket's pending errno (0 = none or unknown).
 #[inline(always)]
 pub(crate) fn finish(state: &mut SocketState, error: i32, cookie: u64) {
-    if !atomics::replace(&raw mut state.closed, 0, 1) {
-        return;
+    if atomics::replace(&raw mut state.closed, 0, 1) {
+        guard_socket_finish(state, error, cookie);
     }
+}
+
+/// What [`finish`] does, once it is known to be the only one.
+///
+/// A global function: the verifier looks at it once, and not once for each way that leads to it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_socket_finish(state: *mut SocketState, error: i32, cookie: u64) -> u32 {
+    // SAFETY: a socket's storage, alive for the program; fields that others change meanwhile are
+    // changed by atomics only. The verifier checks each caller's pointer, and asks for this check.
+    if let Some(state) = unsafe { state.as_mut() } {
+        finished(state, error, cookie);
+    }
+    0
+}
+
+#[inline(always)]
+fn finished(state: &mut SocketState, error: i32, cookie: u64) {
     let Some(stats) = maps::pair_stats(pair(state)) else { return };
     let now_ns = now_ns();
     if state.opened != 0 {
@@ -231,8 +245,11 @@ fn broken_call(
     let word = state.exchange_start_ns & !EXCHANGE_HANDSHAKE;
     let waited_ns = now_ns.saturating_sub(if word == 0 { state.connect_start_ns } else { word });
     let abandoned_ns = breaker::abandoned_ns(state.breaker);
-    let outcome =
-        outcome::broken_call(state.flags, error, state.exchanges, waited_ns, abandoned_ns);
+    let outcome = if outcome::is_name_query(state.flags, state.peer_port) {
+        Outcome::DnsFailure
+    } else {
+        outcome::broken_call(state.flags, error, state.exchanges, waited_ns, abandoned_ns)
+    };
     let outcome = unless_ended_by_guard(outcome, error, cookie);
     if outcome as u32 == Outcome::Aborted as u32
         && state.exchange_start_ns & EXCHANGE_HANDSHAKE != 0
@@ -241,6 +258,21 @@ fn broken_call(
         return breaker::give_back(state);
     }
     report(EVENT_CALL_FAILED, outcome, waited_ns, state, stats, error, cookie, now_ns);
+}
+
+/// A TLS alert ended the handshake: the call that it was for fails, and the service is not to blame.
+///
+/// A global function, as [`guard_socket_finish`] is.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn guard_handshake_failed(state: *mut SocketState, cookie: u64) -> u32 {
+    // SAFETY: as in `guard_socket_finish`.
+    let Some(state) = (unsafe { state.as_mut() }) else { return 0 };
+    let Some(stats) = maps::pair_stats(pair(state)) else { return 0 };
+    let now_ns = now_ns();
+    let took_ns = now_ns.saturating_sub(state.connect_start_ns);
+    report(EVENT_CALL_FAILED, Outcome::TlsAlert, took_ns, state, stats, 0, cookie, now_ns);
+    0
 }
 
 /// The outcome, unless guard itself ended the socket: then the daemon has said which it is.
@@ -269,7 +301,7 @@ fn report(
     now_ns: u64,
 ) {
     count_call(stats, outcome, origin(state));
-    breaker::call_ended(state, outcome as u32, duration_ns);
+    breaker::call_ended(state, outcome as u32, duration_ns, now_ns);
     let mut event = event(kind, state, cookie);
     event.time_ns = now_ns;
     event.duration_ns = duration_ns;

@@ -5,6 +5,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
     BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT,
+    bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
@@ -34,7 +35,7 @@ fn cookie(ctx: &SockOpsContext) -> u64 {
 pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
     let op = ctx.op();
     if op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB {
-        accepted(ctx);
+        guard_accepted(ctx.ops);
         return 1;
     }
     if !is_of_interest(ctx, op) {
@@ -103,14 +104,24 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
         event.duration_ns = took_ns;
         emit::emit(&event);
     }
-    breaker::connected(state);
+    breaker::connected(state, now_ns);
     // The exchange to come starts clean.
     if state.flags & SOCKET_FAULTED != 0 {
         atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);
     }
 }
 
-/// An accepted connection: the agent is the server. Counted, never judged, never faulted.
+/// An accepted connection: the agent is the server.
+///
+/// A global function, for the reasons that `packet::guard_adopt` gives.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_accepted(ops: *mut bpf_sock_ops) -> u32 {
+    accepted(&SockOpsContext::new(ops));
+    0
+}
+
+/// It is counted, never judged, never faulted.
 #[inline(always)]
 fn accepted(ctx: &SockOpsContext) {
     let bulkhead = maps::bulkhead();

@@ -27,6 +27,10 @@ pub const SOCKET_UDP: u32 = 1024;
 /// Its SYNs are swallowed until the breaker lets it pass.
 pub const SOCKET_HELD: u32 = 2048;
 
+/// The agent has gone on in the TLS handshake after the server's part of it: no alert of its own says
+/// any more that it failed.
+pub const SOCKET_TLS_READY: u32 = 4096;
+
 /// guard ended the socket because its call had waited too long.
 pub const ENDED_TIMEOUT: u32 = 1;
 /// guard ended the socket because its service's breaker is open.

@@ -7,47 +7,8 @@
 //!
 //! [`SocketState::exchange_start_ns`]: crate::abi::socket::SocketState::exchange_start_ns
 
+use super::tls::{self, FirstBytes};
 use crate::abi::socket::EXCHANGE_HANDSHAKE;
-
-/// TLS record type of a change of cipher spec.
-const TLS_CHANGE_CIPHER_SPEC: u8 = 0x14;
-/// TLS record type of an alert (up to TLS 1.2; later ones look like application data).
-const TLS_ALERT: u8 = 0x15;
-/// TLS record type of a handshake message.
-const TLS_HANDSHAKE: u8 = 0x16;
-/// TLS record type of application data.
-const TLS_APPLICATION_DATA: u8 = 0x17;
-/// Major version in every TLS record header.
-const TLS_MAJOR: u8 = 3;
-
-/// Payload bytes of a segment that holds just one encrypted alert of TLS 1.3: header, level,
-/// description, inner type, tag. All of its cipher suites have tags of 16 bytes.
-const TLS_13_ALERT_BYTES: u32 = 5 + 2 + 1 + 16;
-
-/// The first two payload bytes of a segment.
-pub type FirstBytes = [u8; 2];
-
-/// Whether a segment begins with a TLS record that belongs to a handshake.
-#[inline(always)]
-pub const fn is_tls_handshake(first: FirstBytes) -> bool {
-    first[1] == TLS_MAJOR && (first[0] == TLS_HANDSHAKE || first[0] == TLS_CHANGE_CIPHER_SPEC)
-}
-
-/// Whether a segment begins with a TLS record of application data.
-#[inline(always)]
-pub const fn is_tls_data(first: FirstBytes) -> bool {
-    first[1] == TLS_MAJOR && first[0] == TLS_APPLICATION_DATA
-}
-
-/// Whether a segment of this many payload bytes is nothing but a TLS alert, such as the
-/// close_notify with which an agent ends a connection: nobody answers that. (An application that
-/// sends exactly two bytes in TLS 1.3 looks the same; such a call is not counted.)
-#[inline(always)]
-pub const fn is_tls_alert(first: FirstBytes, payload_bytes: u32) -> bool {
-    first[1] == TLS_MAJOR
-        && (first[0] == TLS_ALERT
-            || (first[0] == TLS_APPLICATION_DATA && payload_bytes == TLS_13_ALERT_BYTES))
-}
 
 /// Whether payload that leaves now can change `word`: only then are its first bytes worth
 /// reading.
@@ -61,8 +22,8 @@ pub const fn may_start(word: u64) -> bool {
 #[inline(always)]
 pub const fn on_sent(word: u64, now_ns: u64, first: FirstBytes) -> u64 {
     if word == 0 {
-        if is_tls_handshake(first) { now_ns | EXCHANGE_HANDSHAKE } else { now_ns }
-    } else if word & EXCHANGE_HANDSHAKE != 0 && is_tls_data(first) {
+        if tls::is_handshake(first) { now_ns | EXCHANGE_HANDSHAKE } else { now_ns }
+    } else if word & EXCHANGE_HANDSHAKE != 0 && tls::is_data(first) {
         now_ns
     } else {
         word
@@ -116,15 +77,6 @@ mod tests {
         let finished = on_sent(0, 30, [0x14, 3]);
         let request = on_sent(finished, 35, [0x17, 3]);
         assert_eq!(on_received(request, 75), Ended::Call(40));
-    }
-
-    #[test]
-    fn an_alert_is_no_call() {
-        assert!(is_tls_alert([0x15, 3], 31), "TLS 1.2");
-        assert!(is_tls_alert([0x17, 3], 24), "TLS 1.3");
-        assert!(!is_tls_alert([0x17, 3], 25), "three bytes of data");
-        assert!(!is_tls_alert([0x16, 3], 24));
-        assert!(!is_tls_alert([0x15, 9], 24), "not TLS");
     }
 
     #[test]

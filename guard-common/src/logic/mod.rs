@@ -10,6 +10,7 @@
 
 pub mod breaker;
 pub mod burst;
+pub mod dns;
 pub mod exchange;
 pub mod fault;
 pub mod histogram;
@@ -17,3 +18,4 @@ pub mod http;
 pub mod jitter;
 pub mod outcome;
 pub mod random;
+pub mod tls;

@@ -1,8 +1,9 @@
 //! Which outcome a failed connect or a broken call has, from what the kernel saw of it.
 
+use super::dns;
 use crate::abi::outcome::Outcome;
 use crate::abi::socket::{
-    SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SocketState,
+    SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_UDP, SocketState,
 };
 
 /// An agent that gives a connect up after this long gave it up because the peer did not answer
@@ -54,6 +55,13 @@ pub const fn is_thrown_out(state: &SocketState, now_ns: u64) -> bool {
         && state.received_bytes == 0
         && state.connect_start_ns != 0
         && now_ns.wrapping_sub(state.connect_start_ns) < CONNECT_PATIENCE_NS
+}
+
+/// Whether the socket asks a name server. Such a question without an answer is a name that did not
+/// resolve, however it ended: a server that is down is found at once, one that hangs after a time.
+#[inline(always)]
+pub const fn is_name_query(flags: u32, peer_port: u32) -> bool {
+    flags & SOCKET_UDP != 0 && peer_port == dns::PORT
 }
 
 /// The outcome of a call whose connection ended before any answer.

@@ -6,6 +6,7 @@
 
 mod counts;
 mod matching;
+mod names;
 mod outcomes;
 mod retransmits;
 #[path = "../rig/mod.rs"]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::archive::Archive;
 
 /// The real ones, because busybox's differ: the tests and guardd use them. As (program, package).
-const PROGRAMS: [(&str, &str); 22] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("bash", "bash"),
     ("dash", "dash"),
     ("sleep", "coreutils"),
@@ -29,6 +29,7 @@ const PROGRAMS: [(&str, &str); 22] = [
     ("setpriv", "util-linux"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
+    ("getent", "libc-bin"),
     ("openssl", "openssl"),
     ("iptables", "iptables"),
     ("ip6tables", "iptables"),

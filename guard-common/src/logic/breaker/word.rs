@@ -49,6 +49,11 @@ impl Field {
     }
 
     #[inline(always)]
+    const fn mask(self) -> u64 {
+        self.max() << self.at
+    }
+
+    #[inline(always)]
     const fn get(self, word: u64) -> u64 {
         (word >> self.at) & self.max()
     }
@@ -56,7 +61,7 @@ impl Field {
     /// Higher bits of `value` are cut off.
     #[inline(always)]
     const fn set(self, word: u64, value: u64) -> u64 {
-        (word & !(self.max() << self.at)) | ((value & self.max()) << self.at)
+        (word & !self.mask()) | ((value & self.max()) << self.at)
     }
 }
 
@@ -82,6 +87,12 @@ pub const fn lease(word: u64) -> u64 {
 #[inline(always)]
 pub const fn failures(word: u64) -> u64 {
     COUNT.get(word)
+}
+
+/// Whether it is CLOSED with no failure and no trip to be forgotten: a success leaves it as it is.
+#[inline(always)]
+pub const fn is_calm(word: u64) -> bool {
+    word & (STATE.mask() | TRIPS.mask() | COUNT.mask()) == 0
 }
 
 /// Leases that are out (HALF_OPEN).
