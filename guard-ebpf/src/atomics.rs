@@ -14,6 +14,15 @@ pub(crate) fn add(counter: *mut u64, n: u64) {
     }
 }
 
+/// Adds to a counter of half the size.
+#[inline(always)]
+pub(crate) fn add32(counter: *mut u32, n: u32) {
+    // SAFETY: callers pass a field of a map value, 4-byte aligned and alive for the program.
+    unsafe {
+        atomic_xadd::<u32, u32, { AtomicOrdering::Relaxed }>(counter, n);
+    }
+}
+
 /// Adds to a counter and returns what it was.
 #[inline(always)]
 pub(crate) fn fetch_add(counter: *mut u64, n: u64) -> u64 {

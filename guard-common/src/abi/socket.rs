@@ -41,6 +41,10 @@ pub const EXCHANGE_HANDSHAKE: u64 = 1 << 63;
 
 /// Socket storage. Written by the hooks; read by them and, through socket diagnostics, by the
 /// daemon for `waits`.
+///
+/// The order is that of use. On an open connection the two directions are often looked at by two
+/// processors, and each line of memory that both write wanders between them: what packets need is in
+/// the first [`HOT_BYTES`], which share one line with what the kernel itself looks at first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SocketState {
@@ -50,22 +54,25 @@ pub struct SocketState {
     pub service: u32,
     /// `SOCKET_*` bits.
     pub flags: u32,
-    /// Thread group that connected; 0 if unknown.
-    pub pid: u32,
-    /// When connect() was called; 0 if unknown.
-    pub connect_start_ns: u64,
+    /// What the call under way holds of that breaker (`logic::breaker::Ticket`); 0 = nothing.
+    /// Whoever uses it takes it away first, so that it is used once.
+    pub ticket: u32,
     /// Start of the exchange under way, with [`EXCHANGE_HANDSHAKE`]; 0 = none.
     pub exchange_start_ns: u64,
-    /// When the last answer began; 0 = none yet.
-    pub answer_ns: u64,
-    /// When the peer's FIN came; 0 = it has not, or unknown.
-    pub peer_closed_ns: u64,
-    /// Exchanges answered so far, handshakes not counted.
-    pub exchanges: u64,
     /// Payload bytes sent.
     pub sent_bytes: u64,
     /// Payload bytes received.
     pub received_bytes: u64,
+    /// When the last answer began; 0 = none yet.
+    pub answer_ns: u64,
+    /// Exchanges answered so far, handshakes not counted; modulo 2^32.
+    pub exchanges: u32,
+    /// Place of the breaker that judges its calls, plus one; 0 = none does.
+    pub breaker: u32,
+    /// When connect() was called; 0 if unknown.
+    pub connect_start_ns: u64,
+    /// When the peer's FIN came; 0 = it has not, or unknown.
+    pub peer_closed_ns: u64,
     /// 1 once the connection is counted as open.
     pub opened: u64,
     /// 1 once its end is counted.
@@ -76,14 +83,16 @@ pub struct SocketState {
     pub peer: [u8; 16],
     /// Peer's port, host order.
     pub peer_port: u32,
-    /// Place of the breaker that judges its calls, plus one; 0 = none does.
-    pub breaker: u32,
-    /// What the call under way holds of that breaker (`logic::breaker::Ticket`); 0 = nothing.
-    /// Whoever uses it takes it away first, so that it is used once.
-    pub ticket: u32,
+    /// Thread group that connected; 0 if unknown.
+    pub pid: u32,
     /// Zero.
-    pub pad: u32,
+    pub pad: u64,
 }
 
-const _: () = assert!(size_of::<SocketState>() == 16 + 80 + 32);
+/// Bytes of [`SocketState`] in the line of memory in which the kernel's own part ends: 64 less a
+/// pointer (`struct bpf_local_storage_elem`).
+pub const HOT_BYTES: usize = 64 - 8;
+
+const _: () = assert!(size_of::<SocketState>() == 128);
+const _: () = assert!(core::mem::offset_of!(SocketState, connect_start_ns) == HOT_BYTES);
 pod!(SocketState);

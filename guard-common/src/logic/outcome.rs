@@ -76,7 +76,7 @@ pub const fn is_name_query(flags: u32, peer_port: u32) -> bool {
 pub const fn broken_call(
     flags: u32,
     error: i32,
-    answered: u64,
+    answered: u32,
     waited_ns: u64,
     abandoned_ns: u64,
 ) -> Outcome {

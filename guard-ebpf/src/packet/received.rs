@@ -83,7 +83,7 @@ fn answered(
         exchange::Ended::Call(took_ns) => took_ns,
     };
     state.answer_ns = now_ns;
-    atomics::add(&raw mut state.exchanges, 1);
+    atomics::add32(&raw mut state.exchanges, 1);
     let outcome = answer.outcome;
     socket::count_call_number(stats, outcome, socket::origin(state));
     if let Some(count) = stats.call_buckets.get_mut(guard_bucket_of(took_ns) as usize) {
