@@ -33,6 +33,9 @@ pub const CALL_BUCKET_COUNT: usize = CALL_BUCKETS_NS.len() + 1;
 pub const OUTCOME_PLACES: usize = 16;
 
 /// Counters of one (bulkhead, service) on one CPU.
+///
+/// What an answered call adds to stands side by side: each further line of memory costs a packet more
+/// than the addition does.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PairStats {
@@ -48,24 +51,25 @@ pub struct PairStats {
     pub opened: u64,
     /// Those of them that ended.
     pub closed: u64,
-    /// Calls by outcome and origin.
-    pub calls: [[u64; Origin::COUNT]; OUTCOME_PLACES],
     /// Answered calls by time to the first byte; see [`CALL_BUCKETS_NS`].
     pub call_buckets: [u64; CALL_BUCKET_COUNT],
     /// Sum of the times to the first byte, ns.
     pub call_ns: u64,
-    /// TLS handshakes answered (not calls).
-    pub handshakes: u64,
     /// Payload bytes sent, as they pass the hook (retransmissions included).
     pub sent_bytes: u64,
     /// Payload bytes received, as they pass the hook (duplicates included).
     pub received_bytes: u64,
-    /// TCP segments retransmitted.
-    pub retransmits: u64,
-    /// Samples of the smoothed round-trip time (one per answered call and close).
+    /// Calls by outcome and origin.
+    pub calls: [[u64; Origin::COUNT]; OUTCOME_PLACES],
+    /// Samples of the smoothed round-trip time (one per eight answered calls of a connection, and at
+    /// its end).
     pub rtt_samples: u64,
     /// Sum of those samples, µs.
     pub rtt_us: u64,
+    /// TLS handshakes answered (not calls).
+    pub handshakes: u64,
+    /// TCP segments retransmitted.
+    pub retransmits: u64,
     /// Packets that a fault of guard dropped or delayed, or connects it refused.
     pub faulted: u64,
     /// Actions left undone because of monitor mode.

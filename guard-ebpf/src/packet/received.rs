@@ -18,6 +18,8 @@ use crate::headers::{Headers, TCP_FIN, TCP_RST};
 use crate::{atomics, breaker, emit, http, socket};
 
 const SRTT_SHIFT: u32 = 3;
+/// Every so many answered calls of a connection its round-trip time is taken.
+const RTT_EVERY: u32 = 8;
 
 /// A packet has come.
 #[inline(always)]
@@ -83,6 +85,13 @@ fn answered(
         exchange::Ended::Call(took_ns) => took_ns,
     };
     state.answer_ns = now_ns;
+    // TCP's round-trip time is smoothed already: the first call and then some tell it well enough.
+    if state.exchanges.is_multiple_of(RTT_EVERY) {
+        sample_rtt(sk, state, stats);
+    }
+    if state.flags & SOCKET_ADOPTED != 0 {
+        count_retransmits(sk, state, stats);
+    }
     atomics::add32(&raw mut state.exchanges, 1);
     let outcome = answer.outcome;
     socket::count_call_number(stats, outcome, socket::origin(state));
@@ -91,7 +100,6 @@ fn answered(
     }
     atomics::add(&raw mut stats.call_ns, took_ns);
     breaker::call_ended(state, outcome, took_ns, now_ns);
-    sample_tcp(sk, state, stats);
     let bad = Result::of_number(outcome).is_bad();
     let failed = bad || outcome == Outcome::DnsFailure as u32;
     if failed || socket::verbose() {
@@ -116,33 +124,36 @@ fn answered(
 #[inline(never)]
 extern "C" fn guard_bucket_of(ns: u64) -> u32 {
     let bucket = histogram::bucket_of(ns) as u32;
-    // SAFETY: a local variable. Volatile for the reason that `http::guard_answer_outcome` gives.
+    // SAFETY: a local variable. Volatile for the reason that `answer::guard_answer` gives.
     unsafe { core::ptr::read_volatile(&raw const bucket) }
 }
 
-/// Takes the round-trip time, and for sockets without callbacks the retransmissions.
 #[inline(always)]
-fn sample_tcp(sk: *mut bpf_sock, state: &mut SocketState, stats: &mut PairStats) {
+fn sample_rtt(sk: *mut bpf_sock, state: &SocketState, stats: &mut PairStats) {
     if state.flags & SOCKET_UDP != 0 {
         return;
     }
     // SAFETY: `sk` is a full socket; the helper's result is checked for null.
-    unsafe {
+    let srtt_us = unsafe {
         let tcp = bpf_tcp_sock(sk);
-        if tcp.is_null() {
-            return;
-        }
-        let srtt_us = (*tcp).srtt_us >> SRTT_SHIFT;
-        if srtt_us != 0 {
-            atomics::add(&raw mut stats.rtt_samples, 1);
-            atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
-        }
-        if state.flags & SOCKET_ADOPTED != 0 {
-            let total = u64::from((*tcp).total_retrans);
-            let seen = state.retransmits;
-            if total > seen && atomics::replace(&raw mut state.retransmits, seen, total) {
-                atomics::add(&raw mut stats.retransmits, total - seen);
-            }
-        }
+        if tcp.is_null() { 0 } else { (*tcp).srtt_us >> SRTT_SHIFT }
+    };
+    if srtt_us != 0 {
+        atomics::add(&raw mut stats.rtt_samples, 1);
+        atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
+    }
+}
+
+/// For a socket without callbacks.
+#[inline(always)]
+fn count_retransmits(sk: *mut bpf_sock, state: &mut SocketState, stats: &mut PairStats) {
+    // SAFETY: as in `sample_rtt`.
+    let total = unsafe {
+        let tcp = bpf_tcp_sock(sk);
+        if tcp.is_null() { 0 } else { u64::from((*tcp).total_retrans) }
+    };
+    let seen = state.retransmits;
+    if total > seen && atomics::replace(&raw mut state.retransmits, seen, total) {
+        atomics::add(&raw mut stats.retransmits, total - seen);
     }
 }
