@@ -292,7 +292,7 @@ const USED_BEFORE: u32 = 2;
 /// Makes the socket's storage for a connection to this address: of this pair, with this breaker and
 /// ticket.
 ///
-/// A global function, for the reasons that `packet::guard_adopt` gives.
+/// A global function, for the reasons that `packet::adopt::guard_adopt` gives.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn guard_remember(

@@ -113,7 +113,7 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
 
 /// An accepted connection: the agent is the server.
 ///
-/// A global function, for the reasons that `packet::guard_adopt` gives.
+/// A global function, for the reasons that `packet::adopt::guard_adopt` gives.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn guard_accepted(ops: *mut bpf_sock_ops) -> u32 {
