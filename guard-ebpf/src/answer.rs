@@ -29,7 +29,7 @@ pub(crate) struct Answer {
 const ASK_OPAQUE: u32 = 1;
 const ASK_TLS: u32 = 2;
 const ASK_NAME: u32 = 4;
-/// The connection has answered no call yet, and its handshake may be under way.
+/// The connection has answered no call yet, or its handshake is under way.
 const ASK_FIRST: u32 = 8;
 /// Places of what it answers: outcome lowest, then the status.
 const OUTCOME: u32 = 0xff;

@@ -270,7 +270,9 @@ pub(crate) extern "C" fn guard_handshake_failed(state: *mut SocketState, cookie:
     let Some(state) = (unsafe { state.as_mut() }) else { return 0 };
     let Some(stats) = maps::pair_stats(pair(state)) else { return 0 };
     let now_ns = now_ns();
-    let took_ns = now_ns.saturating_sub(state.connect_start_ns);
+    // Of a socket that is older than the daemon it is not known.
+    let began_ns = if state.connect_start_ns == 0 { now_ns } else { state.connect_start_ns };
+    let took_ns = now_ns.saturating_sub(began_ns);
     report(EVENT_CALL_FAILED, Outcome::TlsAlert, took_ns, state, stats, 0, cookie, now_ns);
     0
 }
