@@ -118,6 +118,8 @@ impl Reader {
             {
                 let name = name.rsplit_once('-').map_or(name, |(name, _)| name);
                 self.codes.push((name.to_owned(), code.to_owned()));
+            } else if let Some(scale) = word.strip_prefix("patience ") {
+                eprintln!("  {:<7} its tests get {scale} times their time", self.kernel);
             } else if let Some(release) = word.strip_prefix("boot ") {
                 let seconds = self.began.elapsed().as_secs_f64();
                 eprintln!("  {:<7} Linux {release} is up, {seconds:.1} s", self.kernel);
