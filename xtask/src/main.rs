@@ -8,6 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod bpf_toolchain;
 mod cargo;
 mod compile;
+mod executables;
 mod lint;
 mod package;
 mod report;

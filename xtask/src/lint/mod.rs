@@ -7,6 +7,7 @@ use anyhow::{Result, anyhow};
 
 use crate::bpf_toolchain::BpfToolchain;
 use crate::cargo;
+use crate::executables::PACKAGES;
 use crate::report::report;
 use crate::setup::{Clippy, clippy_driver};
 use crate::stage::{Outcome, Stage};
@@ -27,16 +28,15 @@ pub(crate) fn run() -> Stage {
     stage.check("format", || plain(&["fmt", "--all", "--check"]));
     stage.check("file lengths", length::check);
     stage.check("clippy", || {
-        let workspace = ["clippy", "--workspace", "--exclude", "guard-ebpf", "--all-targets"];
-        let mut command = cargo::cargo(&workspace)?;
+        let mut command = cargo::cargo(&["clippy", "--all-targets"])?;
         // Tests that are not run here are not among `--all-targets`.
-        command.args(["--features", "guard-tests/bench", "--test", "*"]);
+        command.args(PACKAGES).args(["--features", "guard-tests/bench", "--test", "*"]);
         Ok(cargo::succeeds(command.args(["--", "-D", "warnings"]))?.into())
     });
     stage.check("clippy of the kernel programs", kernel_programs);
     stage.check("documentation", || {
-        let mut command = cargo::cargo(&["doc", "--no-deps", "--workspace"])?;
-        command.args(["--exclude", "guard-ebpf"]).env("RUSTDOCFLAGS", "-Dwarnings");
+        let mut command = cargo::cargo(&["doc", "--no-deps"])?;
+        command.args(PACKAGES).env("RUSTDOCFLAGS", "-Dwarnings");
         Ok(cargo::succeeds(&mut command)?.into())
     });
     stage.check("licences and advisories", || {

@@ -3,14 +3,15 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::executables::{self, Executable, Needs};
 use crate::report::{junit, report};
 use crate::stage::{Outcome, Stage};
 use crate::{cargo, lint, setup, vm};
+use stream::Stream;
 
 pub(crate) mod parse;
 mod stream;
@@ -55,17 +56,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     } else {
         stages.push(lint::run());
     }
-    stages.push(unit(options)?);
-    stages.push(native(options)?);
-    if options.no_clients {
-        stages.push(Stage::left_out("clients", "--no-clients"));
-    } else if !options.no_root {
-        stages.push(clients(&options.filter)?);
-    }
-    if options.no_vm {
-        stages.push(Stage::left_out("vm", "--no-vm"));
-    } else {
-        stages.extend(machines(options, deadline));
+    let (build, executables) = build();
+    stages.push(build);
+    if !executables.is_empty() {
+        stages.extend(tests(&executables, options, deadline)?);
     }
     let (text, well) = report(&stages);
     println!("\nlogs and JUnit files: {}", results_dir()?.display());
@@ -73,31 +67,58 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     Ok(well)
 }
 
+/// The stages that run tests.
+fn tests(
+    executables: &[Executable],
+    options: &Options,
+    deadline: Option<Instant>,
+) -> Result<Vec<Stage>> {
+    let mut stages = vec![unit(executables, options)?, native(executables, options)?];
+    if options.no_clients {
+        stages.push(Stage::left_out("clients", "--no-clients"));
+    } else if !options.no_root {
+        stages.push(clients(executables, &options.filter)?);
+    }
+    if options.no_vm {
+        stages.push(Stage::left_out("vm", "--no-vm"));
+    } else {
+        stages.extend(machines(options, deadline));
+    }
+    Ok(stages)
+}
+
+/// What the stages run; nothing if it does not build, which the stage tells.
+fn build() -> (Stage, Vec<Executable>) {
+    let mut stage = Stage::new("build", false);
+    let mut built = Vec::new();
+    stage.check("binaries and tests", || {
+        built = executables::build()?;
+        Ok(Outcome::Passed)
+    });
+    (stage, built)
+}
+
 /// Everything that runs without the kernel's help.
-fn unit(options: &Options) -> Result<Stage> {
-    let mut command = cargo::cargo(&["test", "--workspace", "--no-fail-fast"])?;
-    command.args(["--exclude", "guard-ebpf", "--exclude", "guard-tests"]);
-    command.args(["--", "--show-output"]).args(&options.filter);
-    stage("unit", &mut command)
+fn unit(executables: &[Executable], options: &Options) -> Result<Stage> {
+    stage("unit", |stream| {
+        let words = words(&["--show-output"], &options.filter);
+        let mut success = all(stream, executables, Needs::Nothing, &words)?;
+        let mut examples = cargo::cargo(&["test", "--doc", "--no-fail-fast"])?;
+        examples.args(executables::PACKAGES).arg("--").args(&options.filter);
+        success &= stream.command(&mut examples)?;
+        Ok(success)
+    })
 }
 
 /// The test-bed's own tests and the native suite, one at a time: they measure.
-fn native(options: &Options) -> Result<Stage> {
-    let binaries = cargo::target_dir()?.join("debug");
-    let start = Instant::now();
-    if !build_binaries()? {
-        return Ok(not_built("native"));
-    }
-    let built_seconds = start.elapsed().as_secs_f64();
-    let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--no-fail-fast"])?;
-    if options.no_root {
-        // The test-bed's own tests leave out by themselves what needs root.
-        command.args(["--lib", "--test", "testbed"]);
-    }
-    command.args(["--", "--show-output", "--test-threads=1"]).args(&options.filter);
-    command.env("GUARD_BIN_DIR", binaries);
-    let mut stage = stage("native", &mut command)?;
-    stage.seconds += built_seconds;
+fn native(executables: &[Executable], options: &Options) -> Result<Stage> {
+    // The test-bed's own tests leave out by themselves what needs root.
+    let chosen = |executable: &&Executable| !options.no_root || executable.name == "testbed";
+    let executables: Vec<_> = executables.iter().filter(chosen).cloned().collect();
+    let mut stage = stage("native", |stream| {
+        let words = words(&["--show-output", "--test-threads=1"], &options.filter);
+        all(stream, &executables, Needs::Kernel, &words)
+    })?;
     if options.no_root {
         let reason = "it needs root (--no-root)".to_owned();
         stage.add("native suite", Outcome::Skipped(reason));
@@ -105,21 +126,9 @@ fn native(options: &Options) -> Result<Stage> {
     Ok(stage)
 }
 
-/// The programs that tests start.
-fn build_binaries() -> Result<bool> {
-    let mut build = cargo::cargo(&["build", "-p", "guard-daemon", "-p", "guard-tests", "--bins"])?;
-    cargo::succeeds(&mut build)
-}
-
-fn not_built(name: &str) -> Stage {
-    let mut stage = Stage::new(name, true);
-    stage.add("the build of the binaries", Outcome::Failed);
-    stage
-}
-
 /// Clients that nobody here wrote. What keeps them from being installed is a failure among the
 /// results, so that those of the other stages are still shown.
-fn clients(filter: &[String]) -> Result<Stage> {
+fn clients(executables: &[Executable], filter: &[String]) -> Result<Stage> {
     let ready = setup::ensure_clients().and_then(|()| setup::clients::copy_scripts());
     if let Err(error) = ready {
         eprintln!("clients ... FAILED: {error:#}");
@@ -128,21 +137,40 @@ fn clients(filter: &[String]) -> Result<Stage> {
         stage.cases[0].output = format!("{error:#}");
         return Ok(stage);
     }
-    if !build_binaries()? {
-        return Ok(not_built("clients"));
+    stage("clients", |stream| {
+        let words = words(&["--show-output", "--test-threads=1"], filter);
+        all(stream, executables, Needs::Clients, &words)
+    })
+}
+
+/// Runs all executables with these needs; whether each succeeded.
+fn all(
+    stream: &mut Stream,
+    executables: &[Executable],
+    needs: Needs,
+    words: &[&str],
+) -> Result<bool> {
+    let mut success = true;
+    for executable in executables.iter().filter(|executable| executable.needs() == needs) {
+        success &= stream.executable(executable, words)?;
     }
-    let mut command = cargo::cargo(&["test", "-p", "guard-tests", "--test", "clients"])?;
-    command.args(["--", "--show-output", "--test-threads=1"]).args(filter);
-    command.env("GUARD_BIN_DIR", cargo::target_dir()?.join("debug"));
-    command.env("GUARD_CLIENTS_DIR", setup::clients::directory()?);
-    stage("clients", &mut command)
+    Ok(success)
+}
+
+fn words<'a>(own: &[&'a str], filter: &'a [String]) -> Vec<&'a str> {
+    own.iter().copied().chain(filter.iter().map(String::as_str)).collect()
 }
 
 /// `cargo xtask clients`.
 pub(crate) fn run_clients(filter: &[String]) -> Result<bool> {
     ensure!(nix::unistd::geteuid().is_root(), "the clients run inside bulkheads: run as root");
     setup::ensure()?;
-    let (text, well) = report(&[clients(filter)?]);
+    let (build, executables) = build();
+    let mut stages = vec![build];
+    if !executables.is_empty() {
+        stages.push(clients(&executables, filter)?);
+    }
+    let (text, well) = report(&stages);
     println!("{text}");
     Ok(well)
 }
@@ -159,18 +187,18 @@ fn machines(options: &Options, deadline: Option<Instant>) -> Vec<Stage> {
     })
 }
 
-/// Runs a test command and keeps its results.
-fn stage(name: &str, command: &mut Command) -> Result<Stage> {
+/// Runs a stage of tests and keeps its results.
+fn stage(name: &str, run: impl FnOnce(&mut Stream) -> Result<bool>) -> Result<Stage> {
     let start = Instant::now();
-    cargo::show(command);
     let dir = results_dir()?;
     fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let (cases, success) = stream::run(command, &dir.join(format!("{name}.log")))?;
-    let seconds = start.elapsed().as_secs_f64();
+    let mut stream = Stream::new(&dir.join(format!("{name}.log")))?;
+    let success = run(&mut stream)?;
+    let (cases, seconds) = (stream.finish(), start.elapsed().as_secs_f64());
     let mut stage = Stage { name: name.to_owned(), tests: true, cases, seconds };
     if !success && stage.failed().count() == 0 {
-        // It did not build: cargo has said why, above.
-        stage.add("the command as a whole: see its output", Outcome::Failed);
+        // It has said why, above.
+        stage.add("the commands as a whole: see their output", Outcome::Failed);
     }
     junit::write(&dir, &stage)?;
     Ok(stage)

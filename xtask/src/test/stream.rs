@@ -1,4 +1,4 @@
-//! Runs a test command quietly: what cargo says passes through, of the tests only one line per
+//! Runs test executables quietly: what cargo says passes through, of the tests only one line per
 //! executable and the failures. All of it goes into a log; nothing is lost.
 
 use std::fs::File;
@@ -10,52 +10,84 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use super::parse::{Line, Parser, Summary};
+use crate::executables::Executable;
 use crate::stage::Case;
 
-/// Runs the command; its cases, and whether it succeeded as a whole.
-pub(super) fn run(command: &mut Command, log: &Path) -> Result<(Vec<Case>, bool)> {
-    let mut log = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
-    let terminal = std::io::stderr().is_terminal();
-    // One pipe for both, so that cargo's and the executables' lines keep their order.
-    let (from, to) = std::io::pipe().context("cannot make a pipe")?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(to.try_clone().context("cannot copy a pipe's end")?)
-        .stderr(to)
-        .spawn()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    // The command keeps its copies of the pipe's end, and with them the pipe open.
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut parser = Parser::default();
-    let mut from = BufReader::new(from);
-    let mut began = Instant::now();
-    loop {
-        // Bytes, because a test may print anything.
-        let mut line = Vec::new();
-        if from.read_until(b'\n', &mut line)? == 0 {
-            break;
+/// Reads commands one after the other.
+pub(super) struct Stream {
+    parser: Parser,
+    log: File,
+    terminal: bool,
+    began: Instant,
+}
+
+impl Stream {
+    /// Everything goes into this file.
+    pub(super) fn new(log: &Path) -> Result<Self> {
+        let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let terminal = std::io::stderr().is_terminal();
+        Ok(Self { parser: Parser::default(), log: file, terminal, began: Instant::now() })
+    }
+
+    /// Runs a test executable; whether it succeeded as a whole.
+    pub(super) fn executable(&mut self, executable: &Executable, args: &[&str]) -> Result<bool> {
+        let path = executable.path.display();
+        self.line(format!("     Running {} ({path})\n", executable.name).as_bytes())?;
+        self.command(&mut executable.command(args)?)
+    }
+
+    /// Runs any command; whether it succeeded.
+    pub(super) fn command(&mut self, command: &mut Command) -> Result<bool> {
+        // One pipe for both, so that cargo's and the executables' lines keep their order.
+        let (from, to) = std::io::pipe().context("cannot make a pipe")?;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(to.try_clone().context("cannot copy a pipe's end")?)
+            .stderr(to)
+            .spawn()
+            .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+        // The command keeps its copies of the pipe's end, and with them the pipe open.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut from = BufReader::new(from);
+        loop {
+            // Bytes, because a test may print anything.
+            let mut line = Vec::new();
+            if from.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+            self.line(&line)?;
         }
-        log.write_all(&line)?;
-        let line = String::from_utf8_lossy(&line);
+        Ok(child.wait().context("cannot wait for the tests")?.success())
+    }
+
+    /// All cases.
+    pub(super) fn finish(self) -> Vec<Case> {
+        self.parser.finish()
+    }
+
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        self.log.write_all(line)?;
+        let line = String::from_utf8_lossy(line);
         let line = line.trim_end_matches('\n');
-        match parser.line(line) {
+        match self.parser.line(line) {
             Line::Cargo => eprintln!("{line}"),
             Line::Inside => {
-                if terminal && let Some(name) = line.strip_prefix("test ") {
+                if self.terminal
+                    && let Some(name) = line.strip_prefix("test ")
+                {
                     eprint!("\r\x1b[K  {name:.70}");
                 }
             }
-            Line::Began(_) => began = Instant::now(),
+            Line::Began(_) => self.began = Instant::now(),
             Line::Ended(summary) => {
-                if terminal {
+                if self.terminal {
                     eprint!("\r\x1b[K");
                 }
-                show(&summary, began.elapsed().as_secs_f64());
+                show(&summary, self.began.elapsed().as_secs_f64());
             }
         }
+        Ok(())
     }
-    let success = child.wait().context("cannot wait for the tests")?.success();
-    Ok((parser.finish(), success))
 }
 
 /// One line for an executable that has tests, and one for each that failed.

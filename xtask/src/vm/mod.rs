@@ -32,7 +32,8 @@ mod suite;
 mod table;
 mod verifier;
 
-/// How much more time tests give to things in a guest, whose processor is emulated and shared.
+/// How much more time at least tests give to things in a guest, whose processor is emulated and
+/// shared.
 const TIME_SCALE: u32 = 6;
 
 /// Options of `vm`.
@@ -140,13 +141,15 @@ fn boot_all(kernels: &[Kernel], options: &Options, filter: &[String]) -> Result<
     // Those that guard cannot run on need seconds: first, so that there is time for them.
     let mut order: Vec<_> = kernels.iter().enumerate().collect();
     order.sort_by_key(|(_, kernel)| kernel.role == Role::Supported);
+    // Guests take turns at where they begin: those that run the whole suite.
+    let turns = kernels.iter().filter(|kernel| kernel.role == Role::Supported).count();
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
         for _ in 0..jobs.min(kernels.len()) {
             scope.spawn(|| {
                 while let Some((at, kernel)) = take(&next, &order) {
-                    let turn = (at, kernels.len());
+                    let turn = (at, turns);
                     let report = boot(kernel, &suite, filter, turn, &dir, options.deadline);
                     done.lock().unwrap_or_else(PoisonError::into_inner).push((at, report));
                 }

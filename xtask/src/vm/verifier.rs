@@ -7,6 +7,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::cargo;
+use crate::executables::PACKAGES;
 use crate::stage::Stage;
 
 /// The page, from the top of the repository.
@@ -40,8 +41,8 @@ pub(super) fn here() -> Result<Option<(String, Numbers)>> {
         println!("not root: the column of this machine's kernel stays as it is");
         return Ok(None);
     }
-    let mut command = cargo::cargo(&["test", "-q", "-p", "guard-daemon", "--test", "kernel"])?;
-    command.args(["--", "--show-output", TEST]);
+    let mut command = cargo::cargo(&["test", "-q", "--test", "kernel"])?;
+    command.args(PACKAGES).args(["--", "--show-output", TEST]);
     cargo::show(&command);
     let output = command.output().context("cannot run cargo")?;
     let text = String::from_utf8_lossy(&output.stdout);
