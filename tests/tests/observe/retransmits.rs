@@ -34,8 +34,10 @@ fn lost_segments_are_sent_again_and_counted() {
     assert!(seen.rtt_seconds.unwrap() > 0.0);
     let labels = [r#"bulkhead="research""#, r#"destination="api""#];
     assert!(metric(&guardd, "guard_retransmits_total", &labels) >= seen.retransmits as f64);
-    // The first of 50 calls over one connection, and every eighth after it.
-    assert_eq!(metric(&guardd, "guard_round_trip_samples_total", &labels), 7.0);
+    // The first of 50 calls over one connection, and every eighth after it. An answer that TCP
+    // repeats, because its acknowledgement was lost, can be taken for one more.
+    let samples = metric(&guardd, "guard_round_trip_samples_total", &labels);
+    assert!((7.0..=10.0).contains(&samples), "{samples}");
     assert_eq!(pair(&guardd, WRITING, "api").retransmits, 0);
     untouched(&guardd, WRITING);
 }
