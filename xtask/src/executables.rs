@@ -10,6 +10,7 @@ use anyhow::{Context, Result, ensure};
 use cargo_metadata::{Artifact, Message, TargetKind};
 
 use crate::cargo;
+use crate::setup::clients;
 
 /// The packages of all builds and checks: guard-ebpf is compiled for the kernel alone.
 pub(crate) const PACKAGES: [&str; 3] = ["--workspace", "--exclude", "guard-ebpf"];
@@ -73,6 +74,9 @@ impl Executable {
         command.args(args).current_dir(&self.directory);
         command.env("CARGO_MANIFEST_DIR", &self.directory);
         command.env("GUARD_BIN_DIR", binaries()?);
+        if self.needs() == Needs::Clients {
+            command.env("GUARD_CLIENTS_DIR", clients::directory()?);
+        }
         Ok(command)
     }
 }
