@@ -61,6 +61,10 @@ pub struct FaultRule {
     pub delay_ns: u64,
     /// Spread of the delay, in ns: ± for a uniform one, else the standard deviation.
     pub jitter_ns: u64,
+    /// A fault that comes and goes: from `not_before_ns` on it acts for so long, in ns, …
+    pub pulse_on_ns: u64,
+    /// … once in each period of so long; 0 = always.
+    pub pulse_period_ns: u64,
     /// `EFFECT_*`; 0 = empty slot.
     pub effect: u32,
     /// `ENGINE_*` of a delay, else 0.
@@ -124,7 +128,7 @@ pub struct FaultStats {
 }
 
 const _: () = {
-    assert!(size_of::<FaultRule>() == 96);
+    assert!(size_of::<FaultRule>() == 112);
     assert!(size_of::<JitterTable>() == 4 * (JITTER_STEPS + 1));
     assert!(size_of::<PairRules>() == 36);
     assert!(size_of::<FaultStats>() == 56);

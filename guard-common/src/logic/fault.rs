@@ -5,7 +5,7 @@ use crate::abi::fault::FaultRule;
 /// Whether a rule may act at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// Not yet begun, or an empty slot: as if the rule did not exist.
+    /// Not yet begun, in the pause of a pulse, or an empty slot: as if the rule did not exist.
     NotYet,
     /// It acts.
     Open,
@@ -21,6 +21,10 @@ pub const fn window(rule: &FaultRule, now_ns: u64, lease_until_ns: u64) -> Windo
         Window::NotYet
     } else if now_ns >= rule.expires_at_ns || now_ns >= lease_until_ns {
         Window::Over
+    } else if rule.pulse_period_ns != 0
+        && (now_ns - rule.not_before_ns) % rule.pulse_period_ns >= rule.pulse_on_ns
+    {
+        Window::NotYet
     } else {
         Window::Open
     }
@@ -51,5 +55,15 @@ mod tests {
         assert_eq!(window(&rule, 151, 151), Window::Over);
         assert_eq!(window(&rule, 150, 0), Window::Over, "no lease, no fault");
         assert_eq!(window(&FaultRule::default(), 150, 1000), Window::NotYet);
+    }
+
+    #[test]
+    fn a_pulse_comes_and_goes_from_its_start_on() {
+        let rule = FaultRule { pulse_on_ns: 3, pulse_period_ns: 10, ..rule() };
+        let open: std::vec::Vec<u64> =
+            (100..125).filter(|now| window(&rule, *now, 1000) == Window::Open).collect();
+        assert_eq!(open, [100, 101, 102, 110, 111, 112, 120, 121, 122]);
+        assert_eq!(window(&rule, 105, 1000), Window::NotYet);
+        assert_eq!(window(&rule, 205, 1000), Window::Over, "its deadline holds in pauses, too");
     }
 }

@@ -44,6 +44,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(total_ns.round() as u64))
 }
 
+/// Two times: `5s/10s`.
+pub(super) fn pulse(text: &str) -> Result<(Duration, Duration), String> {
+    let (on, off) = text.split_once('/').ok_or("write for example 5s/10s: acts, then rests")?;
+    Ok((duration(on)?, duration(off)?))
+}
+
 /// A share: `2%`, `0.5%`. Above 0, up to 100.
 pub(super) fn percent(text: &str) -> Result<f64, String> {
     let text = text.trim();

@@ -4,7 +4,7 @@
 //! point at the rule last. The way back is the reverse, so that no packet ever meets half a fault.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use guard_common::abi::fault::{
@@ -329,6 +329,12 @@ impl FaultManager {
         self.active.iter().filter(|(_, fault)| of(fault)).map(|(id, _)| *id).collect()
     }
 
+    /// Ids of the faults of a drill.
+    pub fn ids_of_drill(&self, drill: &str) -> Vec<u64> {
+        let of = |fault: &Active| fault.spec.drill.as_deref() == Some(drill);
+        self.active.iter().filter(|(_, fault)| of(fault)).map(|(id, _)| *id).collect()
+    }
+
     /// Every fault that is active or scheduled, by id.
     pub fn records(&self, kernel: &Kernel) -> Vec<FaultRecord> {
         self.active.iter().map(|(id, fault)| record(*id, fault, kernel)).collect()
@@ -337,6 +343,11 @@ impl FaultManager {
     /// The last faults that ended, oldest first.
     pub fn ended(&self) -> impl Iterator<Item = &FaultRecord> {
         self.ended.iter()
+    }
+
+    /// Where the gates are pinned.
+    pub fn gates_directory(&self) -> &Path {
+        self.bpffs.path()
     }
 
     /// Takes the file system of the gates off the host; for a clean stop, after the last fault.
@@ -367,6 +378,8 @@ fn kernel_rule(
         seed: spec.seed,
         probability,
         burst_end,
+        pulse_on_ns: spec.pulse.map_or(0, |pulse| pulse.on.as_nanos() as u64),
+        pulse_period_ns: spec.pulse.map_or(0, |pulse| (pulse.on + pulse.off).as_nanos() as u64),
         any_service: u32::from(spec.service.is_none()),
         service: pairs.first().map_or(0, |pair| pair.service),
         ..FaultRule::default()
@@ -409,12 +422,13 @@ fn record(id: u64, fault: &Active, kernel: &Kernel) -> FaultRecord {
         id,
         bulkhead: fault.spec.bulkhead.clone(),
         service: fault.spec.service.clone().unwrap_or_else(|| "*".to_owned()),
-        effect: fault.spec.effect.text(),
+        effect: fault.spec.text(),
         engine: fault.engine.to_owned(),
         state: if now_ns < fault.start_ns { "scheduled" } else { "active" }.to_owned(),
         ended: String::new(),
         remaining_seconds: Duration::from_nanos(fault.end_ns.saturating_sub(now_ns)).as_secs_f64(),
         seed: fault.spec.seed,
+        drill: fault.spec.drill.clone(),
         counters,
         warnings,
     }

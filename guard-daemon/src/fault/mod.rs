@@ -10,4 +10,7 @@ mod request;
 pub use engine::{Engine, EngineRefusal, Engines};
 pub use error::FaultError;
 pub use manager::{Context, FaultManager};
-pub use request::{Effect, FaultSpec};
+#[cfg(test)]
+pub(crate) use request::ERRNOS;
+pub(crate) use request::impossible_burst;
+pub use request::{Effect, FaultSpec, Pulse};

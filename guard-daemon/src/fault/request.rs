@@ -15,6 +15,8 @@ const DURATION_MAX_SECONDS: f64 = 86_400.0;
 /// Longest delay of a packet, seconds: TCP gives up on a connect long before.
 const LATENCY_MAX_SECONDS: f64 = 60.0;
 
+/// Shortest part of a pulse: below it, what happens depends on the moment of each packet.
+const PULSE_MIN: Duration = Duration::from_millis(10);
 /// Longest average burst of losses, packets.
 const BURST_MAX: f64 = 10_000.0;
 
@@ -46,6 +48,15 @@ pub enum Effect {
     },
 }
 
+/// How a fault comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// It acts for so long, from its start on, …
+    pub on: Duration,
+    /// … and then rests for so long.
+    pub off: Duration,
+}
+
 /// A checked fault.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FaultSpec {
@@ -59,12 +70,16 @@ pub struct FaultSpec {
     pub duration: Duration,
     /// What it does.
     pub effect: Effect,
+    /// It comes and goes.
+    pub pulse: Option<Pulse>,
     /// Seed of its random decisions.
     pub seed: u64,
+    /// Id of the drill that it is a part of.
+    pub drill: Option<String>,
 }
 
 /// Errnos that a connect may be refused with, by name.
-const ERRNOS: [(&str, Errno); 9] = [
+pub(crate) const ERRNOS: [(&str, Errno); 9] = [
     ("ECONNREFUSED", Errno::ECONNREFUSED),
     ("EHOSTUNREACH", Errno::EHOSTUNREACH),
     ("ENETUNREACH", Errno::ENETUNREACH),
@@ -104,6 +119,23 @@ fn errno(name: Option<&str>) -> Result<Errno, FaultError> {
     })
 }
 
+fn pulse(on: Option<f64>, off: Option<f64>) -> Result<Option<Pulse>, FaultError> {
+    let (Some(on), Some(off)) = (on, off) else {
+        return match (on, off) {
+            (None, None) => Ok(None),
+            _ => Err(wrong("a pulse needs both times: how long it acts, and how long it rests")),
+        };
+    };
+    let pulse = Pulse {
+        on: seconds("the time that a pulse acts", on, DURATION_MAX_SECONDS)?,
+        off: seconds("the time that a pulse rests", off, DURATION_MAX_SECONDS)?,
+    };
+    if pulse.on < PULSE_MIN || pulse.off < PULSE_MIN {
+        return Err(wrong(format!("a pulse acts and rests for {PULSE_MIN:?} at least")));
+    }
+    Ok(Some(pulse))
+}
+
 fn known(distribution: Option<&str>) -> Result<Distribution, FaultError> {
     let Some(name) = distribution else { return Ok(Distribution::default()) };
     Distribution::of_name(name).ok_or_else(|| {
@@ -120,14 +152,20 @@ fn loss(share: f64, burst: Option<f64>) -> Result<Effect, FaultError> {
             "the average burst must be between 1 and {BURST_MAX} packets, not {length}"
         )));
     }
-    if burst_begin(percent, length) > 1.0 {
-        return Err(wrong(format!(
-            "bursts of {length} packets with one packet between them lose {:.0}%, not {percent}%: \
-             ask for longer bursts",
-            100.0 * length / (length + 1.0)
-        )));
+    if let Some(problem) = impossible_burst(percent, length) {
+        return Err(wrong(format!("{problem}: ask for longer bursts")));
     }
     Ok(Effect::Loss { percent, burst })
+}
+
+/// Why bursts of `burst` packets on average cannot lose `percent` of all; `None` if they can.
+pub(crate) fn impossible_burst(percent: f64, burst: f64) -> Option<String> {
+    (burst_begin(percent, burst) > 1.0).then(|| {
+        let most = 100.0 * burst / (burst + 1.0);
+        format!(
+            "bursts of {burst} packets with one packet between them lose {most:.0}%, not {percent}%"
+        )
+    })
 }
 
 impl FaultSpec {
@@ -150,8 +188,11 @@ impl FaultSpec {
             loss_burst,
             refuse_percent,
             errno: errno_name,
+            pulse_on_seconds,
+            pulse_off_seconds,
             seed,
             unsafe_all,
+            drill,
         } = request;
         if plan.bulkhead(bulkhead).is_none() {
             let known: Vec<_> = plan.bulkheads.iter().map(|b| b.name.as_str()).collect();
@@ -223,8 +264,20 @@ impl FaultSpec {
             start_after: seconds("the start", *start_after_seconds, DURATION_MAX_SECONDS)?,
             duration,
             effect,
+            pulse: pulse(*pulse_on_seconds, *pulse_off_seconds)?,
             seed: seed.unwrap_or_else(draw_seed),
+            drill: drill.clone(),
         })
+    }
+}
+
+impl FaultSpec {
+    /// As in `latency 300ms +-50ms, 5s on 10s off`.
+    pub fn text(&self) -> String {
+        match self.pulse {
+            Some(Pulse { on, off }) => format!("{}, {on:?} on {off:?} off", self.effect.text()),
+            None => self.effect.text(),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod latency;
 mod lifecycle;
 mod loss;
 mod protected;
+mod pulse;
 mod refuse;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Body of `fault inject`. Times in seconds, shares in percent (above 0, up to 100).
 /// Exactly one of `latency_seconds`, `loss_percent`, `refuse_percent` must be given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
     /// Bulkhead; never empty.
@@ -39,12 +39,21 @@ pub struct FaultRequest {
     /// Errno name of refused connects; default ECONNREFUSED.
     #[serde(default)]
     pub errno: Option<String>,
+    /// It comes and goes: from its start on it acts for so long, …
+    #[serde(default)]
+    pub pulse_on_seconds: Option<f64>,
+    /// … and then rests for so long. Both or none of the two.
+    #[serde(default)]
+    pub pulse_off_seconds: Option<f64>,
     /// Seed of the random decisions; drawn (and reported) if absent.
     #[serde(default)]
     pub seed: Option<u64>,
     /// The operator says that a fault on every service of the bulkhead is meant.
     #[serde(default)]
     pub unsafe_all: bool,
+    /// Id of the drill that it is a part of, and ends with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<String>,
 }
 
 /// One fault.
@@ -63,13 +72,16 @@ pub struct FaultRecord {
     /// `scheduled`, `active` or `ended`.
     pub state: String,
     /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`, `cgroup removed`,
-    /// `engine failed` (a warning says how); empty before.
+    /// `drill over`, `drill client gone`, `engine failed` (a warning says how); empty before.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ended: String,
     /// Until its end, seconds; 0 once ended.
     pub remaining_seconds: f64,
     /// Seed of its random decisions.
     pub seed: u64,
+    /// Id of the drill that it is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<String>,
     /// What it did so far.
     pub counters: FaultCounters,
     /// What the operator should know (for example: the engine does not reach a namespace).

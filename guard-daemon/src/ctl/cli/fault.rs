@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::examples;
 use crate::control::api::FaultRequest;
-use crate::ctl::quantity::{duration, errno, percent};
+use crate::ctl::quantity::{duration, errno, percent, pulse};
 use crate::net::delay::Distribution;
 
 /// The commands below `fault`.
@@ -31,7 +31,7 @@ pub enum FaultCommand {
 
 /// Arguments of `fault inject`.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("effect").required(true).args(["latency", "loss", "refuse"])))]
+#[command(group(ArgGroup::new("effect").required(true).args(["latency", "loss", "refuse", "blackhole"])))]
 pub struct InjectArgs {
     /// The bulkhead to disturb; no other is touched
     #[arg(long, value_name = "B")]
@@ -67,6 +67,12 @@ pub struct InjectArgs {
     /// The error of refused connects [default: ECONNREFUSED]
     #[arg(long, value_name = "NAME", value_parser = errno, requires = "refuse", conflicts_with_all = ["latency", "loss"], help_heading = "Effect (exactly one)")]
     pub errno: Option<String>,
+    /// Drop every packet, both ways: as a cable that is cut
+    #[arg(long, help_heading = "Effect (exactly one)")]
+    pub blackhole: bool,
+    /// It comes and goes: acts for ON, rests for OFF, and so on (5s/10s)
+    #[arg(long, value_name = "ON/OFF", value_parser = pulse)]
+    pub pulse: Option<(Duration, Duration)>,
     /// Seed of the random decisions, to replay a fault
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
@@ -91,12 +97,15 @@ impl InjectArgs {
             latency_seconds: seconds(self.latency),
             jitter_seconds: seconds(self.jitter),
             distribution: self.distribution.clone(),
-            loss_percent: self.loss,
+            loss_percent: self.loss.or_else(|| self.blackhole.then_some(100.0)),
             loss_burst: self.burst,
             refuse_percent: self.refuse,
             errno: self.errno.clone(),
+            pulse_on_seconds: self.pulse.map(|(on, _)| on.as_secs_f64()),
+            pulse_off_seconds: self.pulse.map(|(_, off)| off.as_secs_f64()),
             seed: self.seed,
             unsafe_all: self.unsafe_all,
+            drill: None,
         }
     }
 }

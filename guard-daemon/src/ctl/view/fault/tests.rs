@@ -12,6 +12,7 @@ fn fault(id: u64) -> FaultRecord {
         ended: String::new(),
         remaining_seconds: 30.0,
         seed: 42,
+        drill: None,
         counters: FaultCounters::default(),
         warnings: vec![],
     }
