@@ -10,6 +10,10 @@
 //! | GET /v1/faults | | [`Faults`] |
 //! | POST /v1/faults | [`FaultRequest`] | [`FaultRecord`] |
 //! | DELETE /v1/faults, /v1/faults/ID | | [`Faults`] (those that were cleared) |
+//! | GET /v1/footprint | | [`Footprint`] |
+//! | GET /v1/drills | | [`Drills`] |
+//! | POST /v1/drills?dry_run=BOOL | [`DrillRequest`] | [`DrillLine`]s until the drill ends; with dry_run a [`DrillPlan`] alone |
+//! | DELETE /v1/drills | | [`Drills`] (the one that was ended) |
 //! | GET /v1/breakers | | [`Breakers`] |
 //! | POST /v1/breakers | [`BreakerRequest`] | [`Breakers`] (the one that was changed) |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
@@ -22,9 +26,13 @@
 use serde::{Deserialize, Serialize};
 
 mod breaker;
+mod drill;
 mod fault;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
+pub use drill::{
+    DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
+};
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
@@ -107,6 +115,10 @@ pub struct ServiceStatus {
     /// 95th percentile of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p95_seconds: Option<f64>,
+    /// Calls by time to the first byte, in the buckets of `guard_call_seconds` (not added up); for
+    /// quantiles between two looks.
+    #[serde(default)]
+    pub call_buckets: Vec<u64>,
     /// Payload bytes sent.
     pub sent_bytes: u64,
     /// Payload bytes received.
@@ -219,7 +231,7 @@ pub struct EventRecord {
     /// UTC, RFC 3339.
     pub time: String,
     /// `connect_failed`, `connected`, `call`, `call_failed`, `closed`, `fault_refused`,
-    /// `fault_injected`, `fault_ended`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
+    /// `fault_injected`, `fault_ended`, `drill_begun`, `drill_ended`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
     pub kind: String,
     /// Bulkhead; empty if none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

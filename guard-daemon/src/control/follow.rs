@@ -1,53 +1,53 @@
-//! The stream of events: JSON lines, one per event, until the client goes away, the handler
-//! ends it, or guardd stops. Never buffers more than a few events for a slow client: the
-//! handler's channel fills up instead, and the handler decides.
+//! Streams of JSON lines (events, signs of life of a drill), until the client goes away, the handler
+//! ends it, or guardd stops. Never buffers more than a few lines for a slow client: the handler's
+//! channel fills up instead, and the handler decides.
 
 use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::http::{Response, StatusCode};
+use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::error;
 
-use super::api::{EventQuery, EventRecord};
 use super::reply::raw;
 
 const LINES_AHEAD: usize = 16;
 
-/// The answer that streams `events`.
-pub(super) fn stream(
-    query: EventQuery,
-    events: mpsc::Receiver<EventRecord>,
+/// The answer that streams those `items` that are wanted.
+pub(super) fn stream<T: Serialize + Send + 'static>(
+    wanted: impl Fn(&T) -> bool + Send + 'static,
+    items: mpsc::Receiver<T>,
     stop: watch::Receiver<bool>,
 ) -> Response<Body> {
     let (lines, body) = mpsc::channel(LINES_AHEAD);
-    tokio::spawn(pump(query, events, lines, stop));
+    tokio::spawn(pump(wanted, items, lines, stop));
     let body = Body::from_stream(ReceiverStream::new(body));
     raw(StatusCode::OK, "application/x-ndjson", body)
 }
 
-async fn pump(
-    query: EventQuery,
-    mut events: mpsc::Receiver<EventRecord>,
+async fn pump<T: Serialize>(
+    wanted: impl Fn(&T) -> bool,
+    mut items: mpsc::Receiver<T>,
     lines: mpsc::Sender<Result<Bytes, Infallible>>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
-        let event = tokio::select! {
+        let item = tokio::select! {
             // A sender that is gone counts as a stop too.
             _ = stop.wait_for(|stop| *stop) => return,
             () = lines.closed() => return,
-            event = events.recv() => event,
+            item = items.recv() => item,
         };
-        let Some(event) = event else { return };
-        if !query.matches(&event) {
+        let Some(item) = item else { return };
+        if !wanted(&item) {
             continue;
         }
-        let mut line = match serde_json::to_vec(&event) {
+        let mut line = match serde_json::to_vec(&item) {
             Ok(line) => line,
             Err(failed) => {
-                error!(error = %failed, seq = event.seq, "event left out of a stream: not writable as JSON");
+                error!(error = %failed, "left out of a stream: not writable as JSON");
                 continue;
             }
         };

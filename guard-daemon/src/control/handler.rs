@@ -4,8 +4,9 @@
 use tokio::sync::mpsc;
 
 use super::api::{
-    BreakerRequest, Breakers, Doctor, Done, ErrorBody, EventQuery, EventRecord, Events,
-    FaultRecord, FaultRequest, Faults, HaltRequest, Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody,
+    EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
+    Joined, Reloaded, Status, Waits,
 };
 use super::peer::Peer;
 
@@ -48,6 +49,29 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         id: Option<u64>,
     ) -> impl Future<Output = Result<Faults, ErrorBody>> + Send;
+
+    /// `GET /v1/footprint`.
+    fn footprint(&self) -> impl Future<Output = Result<Footprint, ErrorBody>> + Send;
+
+    /// `GET /v1/drills`.
+    fn drills(&self) -> impl Future<Output = Result<Drills, ErrorBody>> + Send;
+
+    /// `POST /v1/drills?dry_run=true`: everything is checked, nothing changed.
+    fn plan_drill(
+        &self,
+        request: DrillRequest,
+    ) -> impl Future<Output = Result<DrillPlan, ErrorBody>> + Send;
+
+    /// `POST /v1/drills`: the plan, and signs of life. The drill, and each fault injected in its
+    /// name, ends when the receiver is dropped, which the server does when the client has gone.
+    fn begin_drill(
+        &self,
+        peer: Peer,
+        request: DrillRequest,
+    ) -> impl Future<Output = Result<mpsc::Receiver<DrillLine>, ErrorBody>> + Send;
+
+    /// `DELETE /v1/drills`.
+    fn abort_drill(&self, peer: Peer) -> impl Future<Output = Result<Drills, ErrorBody>> + Send;
 
     /// `GET /v1/breakers`.
     fn breakers(&self) -> impl Future<Output = Result<Breakers, ErrorBody>> + Send;

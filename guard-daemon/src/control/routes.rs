@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::error;
 
-use super::api::{BreakerRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest};
+use super::api::{
+    BreakerRequest, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest,
+};
 use super::extract::{Input, Params};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -42,6 +44,8 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/events", get(events::<H>))
         .route("/v1/faults", get(faults::<H>).post(inject::<H>).delete(clear_all::<H>))
         .route("/v1/faults/{id}", delete(clear::<H>))
+        .route("/v1/footprint", get(footprint::<H>))
+        .route("/v1/drills", get(drills::<H>).post(drill::<H>).delete(abort_drill::<H>))
         .route("/v1/breakers", get(breakers::<H>).post(change_breaker::<H>))
         .route("/v1/halt", post(halt::<H>))
         .route("/v1/resume", post(resume::<H>))
@@ -102,7 +106,7 @@ async fn events<H: Handler>(
     }
     let wanted = query.clone();
     let receiver = run(async move { handler.follow(wanted).await }).await?;
-    Ok(follow::stream(query, receiver, stop))
+    Ok(follow::stream(move |event| query.matches(event), receiver, stop))
 }
 
 async fn faults<H: Handler>(State(app): State<App<H>>) -> Reply {
@@ -136,6 +140,34 @@ async fn clear<H: Handler>(
     answer(async move { app.handler.clear(peer, Some(id)).await }).await
 }
 
+async fn footprint<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.footprint().await }).await
+}
+
+async fn drills<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.drills().await }).await
+}
+
+async fn drill<H: Handler>(
+    State(App { handler, stop }): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Params(DryRun { dry_run }): Params<DryRun>,
+    Input(request): Input<DrillRequest>,
+) -> Reply {
+    if dry_run {
+        return answer(async move { handler.plan_drill(request).await }).await;
+    }
+    let lines = run(async move { handler.begin_drill(peer, request).await }).await?;
+    Ok(follow::stream(|_| true, lines, stop))
+}
+
+async fn abort_drill<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+) -> Reply {
+    answer(async move { app.handler.abort_drill(peer).await }).await
+}
+
 async fn breakers<H: Handler>(State(app): State<App<H>>) -> Reply {
     answer(async move { app.handler.breakers().await }).await
 }
@@ -164,10 +196,10 @@ async fn resume<H: Handler>(State(app): State<App<H>>, Extension(peer): Extensio
     answer(async move { app.handler.resume(peer).await }).await
 }
 
-/// Query of `reload`.
+/// Query of what can be tried without doing it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ReloadQuery {
+struct DryRun {
     #[serde(default)]
     dry_run: bool,
 }
@@ -175,7 +207,7 @@ struct ReloadQuery {
 async fn reload<H: Handler>(
     State(app): State<App<H>>,
     Extension(peer): Extension<Peer>,
-    Params(ReloadQuery { dry_run }): Params<ReloadQuery>,
+    Params(DryRun { dry_run }): Params<DryRun>,
 ) -> Reply {
     answer(async move { app.handler.reload(peer, dry_run).await }).await
 }

@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::control::api::{
-    BreakerRequest, Breakers, Doctor, Done, ErrorBody, EventQuery, EventRecord, Events,
-    FaultRecord, FaultRequest, Faults, HaltRequest, Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody,
+    EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
+    Joined, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, Peer};
 use crate::fault::{Context, Effect, Engine, FaultError, FaultSpec};
@@ -27,7 +30,7 @@ impl From<DaemonError> for ErrorBody {
 impl Control {
     async fn blocking<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Guard) -> Result<T, ErrorBody> + Send + 'static,
+        work: impl FnOnce(&Arc<Guard>) -> Result<T, ErrorBody> + Send + 'static,
     ) -> Result<T, ErrorBody> {
         let guard = Arc::clone(&self.0);
         tokio::task::spawn_blocking(move || work(&guard)).await.unwrap_or_else(|error| {
@@ -58,10 +61,7 @@ impl Handler for Control {
         Ok(Events { schema: "guard.events/1".into(), events: self.0.events.select(&query), lost })
     }
 
-    async fn follow(
-        &self,
-        query: EventQuery,
-    ) -> Result<tokio::sync::mpsc::Receiver<EventRecord>, ErrorBody> {
+    async fn follow(&self, query: EventQuery) -> Result<mpsc::Receiver<EventRecord>, ErrorBody> {
         Ok(self.0.events.follow(&query))
     }
 
@@ -75,6 +75,30 @@ impl Handler for Control {
 
     async fn clear(&self, peer: Peer, id: Option<u64>) -> Result<Faults, ErrorBody> {
         self.blocking(move |guard| guard.clear(&peer, id)).await
+    }
+
+    async fn footprint(&self) -> Result<Footprint, ErrorBody> {
+        self.blocking(|guard| Ok(guard.footprint_now())).await
+    }
+
+    async fn drills(&self) -> Result<Drills, ErrorBody> {
+        self.blocking(|guard| Ok(guard.drills_now())).await
+    }
+
+    async fn plan_drill(&self, request: DrillRequest) -> Result<DrillPlan, ErrorBody> {
+        self.blocking(move |guard| guard.plan_drill(&request)).await
+    }
+
+    async fn begin_drill(
+        &self,
+        peer: Peer,
+        request: DrillRequest,
+    ) -> Result<mpsc::Receiver<DrillLine>, ErrorBody> {
+        self.blocking(move |guard| guard.begin_drill(&peer, &request)).await
+    }
+
+    async fn abort_drill(&self, peer: Peer) -> Result<Drills, ErrorBody> {
+        self.blocking(move |guard| Ok(guard.abort_drill(&peer))).await
     }
 
     async fn breakers(&self) -> Result<Breakers, ErrorBody> {
@@ -135,6 +159,11 @@ impl Guard {
 
     fn inject(&self, peer: &Peer, request: &FaultRequest) -> Result<FaultRecord, FaultError> {
         let mut state = self.lock();
+        if let Some(drill) = &request.drill
+            && state.drill.as_ref().is_none_or(|running| running.id() != drill)
+        {
+            return Err(FaultError::Request(format!("drill {drill} does not run (any more)")));
+        }
         let spec = FaultSpec::check(request, &state.plan, rand::random)?;
         let engine = self.engine_for(&state, &spec)?;
         let state = &mut *state;
@@ -185,7 +214,11 @@ impl Guard {
 
     /// The engine for a latency; other effects need none. Refuses a service that is protected as a
     /// whole, which no fault would ever touch.
-    fn engine_for(&self, state: &State, spec: &FaultSpec) -> Result<Option<Engine>, FaultError> {
+    pub(super) fn engine_for(
+        &self,
+        state: &State,
+        spec: &FaultSpec,
+    ) -> Result<Option<Engine>, FaultError> {
         let nets = match spec.service.as_deref() {
             Some(OTHER) | None => Vec::new(),
             Some(name) => state
@@ -290,6 +323,9 @@ impl Guard {
             .into_iter()
             .filter_map(|id| self.end_fault(&mut state, id, "halted"))
             .collect();
+        if let Some(id) = state.drill.as_ref().map(|drill| drill.id().to_owned()) {
+            self.end_drill(&mut state, &id, &format!("halted: {reason}"));
+        }
         tracing::warn!(reason, uid = peer.uid, "faults halted");
         self.events.note("halted", |event| event.message.clone_from(&reason));
         Faults { schema: "guard.faults/1".into(), faults, halted: Some(reason) }

@@ -106,6 +106,7 @@ pub(super) fn start(
         bulkheads: BTreeMap::new(),
         left_cgroups,
         resolved: Resolved::default(),
+        drill: None,
         faults: FaultManager::new(keeping::runtime_dir(&plan).join("gates")),
         breaker_modes: modes,
         keeping,

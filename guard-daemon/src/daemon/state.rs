@@ -12,6 +12,7 @@ use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
 use super::breakers::TransitionCounts;
 use super::bulkheads::LiveBulkhead;
 use super::cutting::{CutCounts, CutOrder, CutRules};
+use super::drills::ActiveDrill;
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
@@ -59,6 +60,8 @@ pub(crate) struct State {
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
+    /// The drill that runs.
+    pub(crate) drill: Option<ActiveDrill>,
     /// Modes that the operator has set.
     pub(crate) breaker_modes: BreakerModes,
     /// What the next daemon will find.

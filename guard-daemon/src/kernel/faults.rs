@@ -4,7 +4,7 @@
 use std::io;
 
 use aya::maps::MapError;
-use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
+use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, MAX_FAULT_RULES, PairRules};
 use guard_common::abi::ids::PairKey;
 
 use super::error::KernelError;
@@ -69,6 +69,25 @@ impl Kernel {
         rules.count = slots.len() as u32;
         rules.slots[..slots.len()].copy_from_slice(slots);
         self.pair_rules.insert(pair, rules, 0).map_err(KernelError::map("PAIR_RULES", "writing"))
+    }
+
+    /// What the kernel holds of faults now, read back, one line each: rules in their slots, and
+    /// pairs that rules apply to.
+    pub fn fault_entries(&self) -> Result<Vec<String>, KernelError> {
+        let mut lines = Vec::new();
+        for slot in 0..MAX_FAULT_RULES as u32 {
+            let rule = self.fault_rules.get(&slot, 0);
+            let rule = rule.map_err(KernelError::map("FAULT_RULES", "reading"))?;
+            if rule.effect != 0 {
+                lines.push(format!("rule {slot}: fault {}", rule.id));
+            }
+        }
+        for entry in &self.pair_rules {
+            let (pair, rules) = entry.map_err(KernelError::map("PAIR_RULES", "reading"))?;
+            let PairKey { bulkhead, service } = pair;
+            lines.push(format!("bulkhead {bulkhead}, service {service}: {} rules", rules.count));
+        }
+        Ok(lines)
     }
 
     /// What the rule in a slot did.

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use guard_daemon::control::api::{
     BreakerAction, BreakerRecord, BreakerRequest, Breakers, BulkheadStatus, Check, CheckResult,
-    Doctor, Done, ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord,
-    FaultRequest, Faults, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
+    Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery, EventRecord,
+    Events, FaultCounters, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest, Joined,
+    Reloaded, ServiceStatus, Status, Wait, Waits,
 };
 use guard_daemon::control::{Handler, Peer};
 use tokio::sync::{broadcast, mpsc};
@@ -109,6 +110,7 @@ impl Handler for TestHandler {
             success_ratio: Some(1.0),
             p50_seconds: Some(0.2),
             p95_seconds: Some(0.4),
+            call_buckets: vec![],
             sent_bytes: 1,
             received_bytes: 2,
             rtt_seconds: None,
@@ -223,12 +225,45 @@ impl Handler for TestHandler {
             ended: String::new(),
             remaining_seconds: request.duration_seconds,
             seed: request.seed.unwrap_or(7),
+            drill: request.drill,
             counters: FaultCounters { matched, ..FaultCounters::default() },
             warnings: vec![],
         };
         let end = Instant::now() + Duration::from_secs_f64(request.duration_seconds);
         faults.push((fault.clone(), end));
         Ok(fault)
+    }
+
+    async fn footprint(&self) -> Result<Footprint, ErrorBody> {
+        Ok(Footprint { schema: "guard.footprint/1".into(), ..Footprint::default() })
+    }
+
+    async fn drills(&self) -> Result<Drills, ErrorBody> {
+        Ok(Drills { schema: "guard.drills/1".into(), drills: vec![] })
+    }
+
+    async fn plan_drill(&self, request: DrillRequest) -> Result<DrillPlan, ErrorBody> {
+        if request.faults.iter().any(|fault| fault.bulkhead == "nowhere") {
+            return Err(no("no bulkhead is called nowhere", 2));
+        }
+        let warnings = vec![format!("{} faults", request.faults.len())];
+        Ok(DrillPlan { schema: "guard.drill_plan/1".into(), warnings, ..DrillPlan::default() })
+    }
+
+    async fn begin_drill(
+        &self,
+        _peer: Peer,
+        request: DrillRequest,
+    ) -> Result<mpsc::Receiver<DrillLine>, ErrorBody> {
+        let plan = self.plan_drill(request).await?;
+        let (lines, receiver) = mpsc::channel(4);
+        lines.send(DrillLine { plan: Some(plan), ended: None }).await.unwrap();
+        lines.send(DrillLine { plan: None, ended: Some("a test".into()) }).await.unwrap();
+        Ok(receiver)
+    }
+
+    async fn abort_drill(&self, _peer: Peer) -> Result<Drills, ErrorBody> {
+        self.drills().await
     }
 
     async fn breakers(&self) -> Result<Breakers, ErrorBody> {

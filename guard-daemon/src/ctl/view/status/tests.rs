@@ -17,6 +17,7 @@ fn service(name: &str, success: u64, reset: u64) -> ServiceStatus {
         success_ratio: Some(success as f64 / (success + reset) as f64),
         p50_seconds: Some(0.0042),
         p95_seconds: Some(0.412),
+        call_buckets: Vec::new(),
         sent_bytes: 10,
         received_bytes: 20,
         rtt_seconds: None,
@@ -79,6 +80,7 @@ fn a_busy_host() {
         ended: String::new(),
         remaining_seconds: 23.4,
         seed: 42,
+        drill: None,
         counters: FaultCounters { matched: 120, delayed: 118, ..FaultCounters::default() },
         warnings: vec![],
     };
