@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 pub mod ctl;
 pub mod daemon;
+pub mod drill;
 pub mod fault;
 pub mod journal;
 pub mod kernel;

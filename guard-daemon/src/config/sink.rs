@@ -4,7 +4,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::diagnostic::{Diagnostic, Severity};
+use super::diagnostic::{ConfigErrors, Diagnostic, Severity};
 use super::source::Source;
 use super::text::Problem;
 
@@ -13,7 +13,7 @@ const MOST: usize = 1000;
 
 /// The findings of one file.
 #[derive(Debug)]
-pub(super) struct Sink {
+pub(crate) struct Sink {
     source: Arc<Source>,
     diagnostics: Vec<Diagnostic>,
     errors: usize,
@@ -26,42 +26,42 @@ pub(super) struct Sink {
 }
 
 impl Sink {
-    pub(super) fn new(source: Arc<Source>) -> Self {
+    pub(crate) fn new(source: Arc<Source>) -> Self {
         let diagnostics = Vec::new();
         Self { source, diagnostics, errors: 0, warnings: 0, broken_at: None, incomplete: false }
     }
 
-    pub(super) fn source(&self) -> &Arc<Source> {
+    pub(crate) fn source(&self) -> &Arc<Source> {
         &self.source
     }
 
     /// From here on, findings at or after this offset are left out.
-    pub(super) fn set_broken(&mut self, offset: usize) {
+    pub(crate) fn set_broken(&mut self, offset: usize) {
         self.broken_at = Some(offset);
         self.incomplete = true;
     }
 
     /// Parts of the file could not be read.
-    pub(super) fn set_incomplete(&mut self) {
+    pub(crate) fn set_incomplete(&mut self) {
         self.incomplete = true;
     }
 
     /// Whether all of the file was read: only then can something be said to be missing.
-    pub(super) fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.incomplete
     }
 
     /// Whether further errors are only counted: their words need not be made.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.errors >= MOST
     }
 
     /// Counts an error whose words were not made.
-    pub(super) fn count_error(&mut self) {
+    pub(crate) fn count_error(&mut self) {
         self.errors += 1;
     }
 
-    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
         let mut places = diagnostic.span.iter().chain(diagnostic.related.iter().map(|r| &r.span));
         if self.broken_at.is_some_and(|broken| places.any(|s| s.start >= broken)) {
             return;
@@ -76,7 +76,7 @@ impl Sink {
         }
     }
 
-    pub(super) fn error(
+    pub(crate) fn error(
         &mut self,
         span: &Range<usize>,
         key: &str,
@@ -88,7 +88,7 @@ impl Sink {
         self.push(diagnostic);
     }
 
-    pub(super) fn warning(
+    pub(crate) fn warning(
         &mut self,
         span: &Range<usize>,
         key: &str,
@@ -101,13 +101,13 @@ impl Sink {
     }
 
     /// A [`Problem`] of the value of a key.
-    pub(super) fn problem(&mut self, span: &Range<usize>, key: &str, problem: Problem) {
+    pub(crate) fn problem(&mut self, span: &Range<usize>, key: &str, problem: Problem) {
         let message = format!("`{key}` {}", problem.what);
         self.error(span, key, message, problem.label, problem.help);
     }
 
     /// A finding to be completed and pushed by the caller.
-    pub(super) fn make(
+    pub(crate) fn make(
         &self,
         severity: Severity,
         span: &Range<usize>,
@@ -117,12 +117,19 @@ impl Sink {
         Diagnostic::new(&self.source, severity, Some(span.clone()), key, message)
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.errors > 0
     }
 
+    /// The warnings, if there is no error; else errors and warnings. In the order of the file.
+    pub(crate) fn warnings(self) -> Result<Vec<Diagnostic>, ConfigErrors> {
+        let has_errors = self.has_errors();
+        let diagnostics = self.finish();
+        if has_errors { Err(ConfigErrors { diagnostics }) } else { Ok(diagnostics) }
+    }
+
     /// Everything found, in the order of the file.
-    pub(super) fn finish(mut self) -> Vec<Diagnostic> {
+    fn finish(mut self) -> Vec<Diagnostic> {
         self.diagnostics.sort_by_key(|d| (d.span.as_ref().map(|s| (s.start, s.end)), d.severity));
         let dropped = [(Severity::Error, self.errors), (Severity::Warning, self.warnings)];
         for (severity, count) in dropped.into_iter().filter(|(_, count)| *count > MOST) {

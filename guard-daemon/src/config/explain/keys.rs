@@ -1,17 +1,24 @@
-//! Topics of configuration keys, from the table of keys.
+//! Topics of the keys of the configuration and of drills, from the table of keys.
 
 use super::Topic;
-use crate::config::schema::{Absent, Entry, Key, Kind, Match, NAME, Reload, entries};
+use crate::config::schema::{
+    Absent, Entry, Key, Kind, Match, NAME, Reload, drill_entries, entries,
+};
 
 /// The keys that `asked` may mean: one if it is a whole path or an end that only one key has.
+/// Keys of the configuration go before those of a drill, whose paths begin with `drill`.
 pub(super) fn find(asked: &str) -> Vec<Topic> {
     let parts = split(asked);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let all = entries();
-    if let Some(entry) = all.iter().find(|e| full(e, &parts)) {
+    let found = find_in(&entries(), &parts);
+    if found.is_empty() { find_in(&drill_entries(), &parts) } else { found }
+}
+
+fn find_in(all: &[Entry], parts: &[&str]) -> Vec<Topic> {
+    if let Some(entry) = all.iter().find(|e| full(e, parts)) {
         return vec![topic(entry, &[])];
     }
-    let ends: Vec<&Entry> = all.iter().filter(|e| e.matches(&parts) == Match::End).collect();
+    let ends: Vec<&Entry> = all.iter().filter(|e| e.matches(parts) == Match::End).collect();
     // The same key in two places ([defaults.breaker] and a bulkhead's own) is one topic.
     let mut groups: Vec<Vec<&Entry>> = Vec::new();
     for entry in ends {
@@ -73,6 +80,7 @@ fn topic(entry: &Entry, others: &[&Entry]) -> Topic {
         match key.reload {
             Reload::Live => "guardctl reload applies it",
             Reload::Restart => "needs a restart of guardd",
+            Reload::EachRun => "a drill's file is read anew at each run",
         },
     );
     if !entry.enforced {
@@ -99,6 +107,9 @@ fn example(entry: &Entry, key: &Key) -> String {
         ["recovery", "steps", step, ..] => {
             return format!("[[recovery]]\nsteps = [ {{ {step} = {{ {line} }} }} ]");
         }
+        ["drill"] => return line,
+        ["drill", list] => return format!("[[{list}]]\n{line}"),
+        ["drill", list, inner] => return format!("[[{list}]]\n{inner}.{line}"),
         _ => {}
     }
     let header = named(table);

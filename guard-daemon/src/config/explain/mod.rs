@@ -103,7 +103,9 @@ pub fn lookup(asked: &str) -> Result<Topic, UnknownTopic> {
 
 /// Names of all topics, for completion: words first, then key paths.
 pub fn topics() -> Vec<String> {
-    let keys = super::schema::entries().into_iter().map(|e| e.path);
+    let mut keys = super::schema::entries();
+    keys.extend(super::schema::drill_entries());
+    let keys = keys.into_iter().map(|e| e.path);
     words().into_iter().map(|t| t.name).chain(keys).collect()
 }
 

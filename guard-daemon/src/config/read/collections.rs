@@ -1,14 +1,12 @@
-//! Tables of tables, lists of tables, steps, lists of texts.
-
-use std::ops::Range;
+//! Tables of tables, lists of tables, steps, lists of endpoints and networks.
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::scalar::type_name;
 use super::{Named, Node, Place, Reader, Value, join};
-use crate::config::schema::{Key, MAX_RULES, Names};
-use crate::config::text::{endpoint, name, network, shown};
+use crate::config::schema::{Absent, Key, MAX_RULES, Names};
+use crate::config::text::{endpoint, name, network};
 use crate::plan::OTHER;
 
 impl Reader<'_> {
@@ -99,6 +97,11 @@ impl Reader<'_> {
             self.sink.error(&one_more.span(), &place.path, message, label, help);
             return Value::List(Vec::new());
         }
+        if array.is_empty() && key.default == Absent::Required {
+            let message = format!("`{}` is empty", place.path);
+            let help = format!("add `[[{}]]` and its keys below it", key.name);
+            self.sink.error(&place.span, &place.path, message, "at least one is needed", help);
+        }
         let mut nodes = Vec::new();
         for (index, value) in array.iter().enumerate() {
             let path = format!("{}[{index}]", place.path);
@@ -140,21 +143,6 @@ impl Reader<'_> {
         Value::List(nodes)
     }
 
-    /// The texts of a list; what is no text is reported and left out.
-    fn texts(&mut self, place: &Place, array: &DeArray<'_>) -> Vec<(Range<usize>, String)> {
-        let mut texts = Vec::with_capacity(array.len());
-        for (index, value) in array.iter().enumerate() {
-            if let DeValue::String(text) = value.get_ref() {
-                texts.push((value.span(), text.to_string()));
-                continue;
-            }
-            let path = format!("{}[{index}]", place.path);
-            let message = format!("`{path}` must be a text, not {}", type_name(value.get_ref()));
-            self.sink.error(&value.span(), &path, message, "not a text", "put it in quotes");
-        }
-        texts
-    }
-
     pub(super) fn endpoints(&mut self, place: &Place, array: &DeArray<'_>) -> Value {
         if array.is_empty() {
             let message = format!("`{}` is empty", place.path);
@@ -180,29 +168,5 @@ impl Reader<'_> {
             }
         }
         Value::Networks(networks)
-    }
-
-    pub(super) fn argv(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
-        let texts = self.texts(place, array);
-        let Some((span, program)) = texts.first() else {
-            let message = format!("`{}` is empty", place.path);
-            let help = "name a command, such as [\"/usr/local/bin/hook\"]";
-            self.sink.error(&place.span, &place.path, message, "no command", help);
-            return None;
-        };
-        if !program.starts_with('/') {
-            let message = format!(
-                "`{}` must start with an absolute path, not \"{}\"",
-                place.path,
-                shown(program)
-            );
-            let help = "guard runs no shell and searches no PATH: write where the program is";
-            self.sink.error(span, &place.path, message, "not absolute", help);
-        }
-        if let Some((span, _)) = texts.iter().find(|(_, t)| t.contains('\0')) {
-            let message = format!("`{}` has a NUL character", place.path);
-            self.sink.error(span, &place.path, message, "NUL", "remove it");
-        }
-        Some(Value::Checked)
     }
 }

@@ -9,8 +9,9 @@ use toml::de::{DeTable, DeValue};
 mod collections;
 mod node;
 mod scalar;
+mod texts;
 
-pub(super) use node::{Field, Named, Node, Value};
+pub(crate) use node::{Field, Named, Node, Value};
 pub(super) use scalar::is_unit;
 
 use super::schema::{self, Absent, Key, Kind};
@@ -21,6 +22,8 @@ use super::text::{shown, suggest};
 #[derive(Debug)]
 pub(super) struct Reader<'s> {
     sink: &'s mut Sink,
+    /// The keys of the document.
+    root: &'static [Key],
 }
 
 /// Where the reader is.
@@ -35,14 +38,15 @@ struct Place {
 }
 
 impl<'s> Reader<'s> {
-    pub(super) fn new(sink: &'s mut Sink) -> Self {
-        Self { sink }
+    /// A reader of documents with these keys.
+    pub(super) fn new(sink: &'s mut Sink, root: &'static [Key]) -> Self {
+        Self { sink, root }
     }
 
     /// Reads the whole document.
     pub(super) fn document(mut self, table: &DeTable<'_>) -> Node {
         let place = Place { path: String::new(), span: 0..0, inert: false };
-        self.table(table, schema::ROOT, &place)
+        self.table(table, self.root, &place)
     }
 
     fn table(&mut self, table: &DeTable<'_>, keys: &'static [Key], place: &Place) -> Node {
@@ -71,7 +75,7 @@ impl<'s> Reader<'s> {
                 Absent::Words(_) => fields.extend(self.empty_section(key, place)),
             }
         }
-        Node { path: place.path.clone(), fields, wrong }
+        Node { path: place.path.clone(), span: place.span.clone(), fields, wrong }
     }
 
     fn field(
@@ -108,7 +112,9 @@ impl<'s> Reader<'s> {
         let keys = names.join(", ");
         let help = if let Some(near) = suggest::nearest(name, names.iter().copied()) {
             format!("did you mean `{near}`? keys: {keys}")
-        } else if let Some(entry) = schema::entries().iter().find(|e| e.key.name == name) {
+        } else if let Some(entry) =
+            schema::entries_of(self.root).iter().find(|e| e.key.name == name)
+        {
             format!("there is `{}`; keys here: {keys}", entry.path)
         } else {
             format!("keys: {keys}")
@@ -126,7 +132,9 @@ impl<'s> Reader<'s> {
         }
         let required: Vec<&str> =
             keys.iter().filter(|k| k.default == Absent::Required).map(|k| k.name).collect();
-        let help = if key.example.is_empty() {
+        let help = if let Kind::List(_) = key.kind {
+            format!("add `[[{}]]` and its keys below it", key.name)
+        } else if key.example.is_empty() {
             format!("add `{}`", key.name)
         } else {
             format!("add `{} = {}`", key.name, key.example)

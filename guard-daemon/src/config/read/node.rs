@@ -11,7 +11,7 @@ use crate::plan::Endpoint;
 
 /// A typed value.
 #[derive(Clone, Debug)]
-pub(in crate::config) enum Value {
+pub(crate) enum Value {
     /// Right, but nothing in this version acts on it.
     Checked,
     Duration(Duration),
@@ -22,6 +22,9 @@ pub(in crate::config) enum Value {
     Listen(Option<SocketAddr>),
     Endpoints(Vec<(Range<usize>, Endpoint)>),
     Networks(Vec<IpNet>),
+    Flag(bool),
+    /// A command, or words of a list.
+    Texts(Vec<String>),
     Table(Node),
     Named(Vec<Named>),
     List(Vec<Node>),
@@ -29,102 +32,126 @@ pub(in crate::config) enum Value {
 
 /// One entry of a `[x.NAME]` table.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Named {
-    pub(in crate::config) name: String,
-    pub(in crate::config) name_span: Range<usize>,
-    pub(in crate::config) node: Node,
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) name_span: Range<usize>,
+    pub(crate) node: Node,
 }
 
 /// A key with its value.
 #[derive(Clone, Debug)]
-pub(in crate::config) struct Field {
-    pub(in crate::config) key: &'static Key,
-    pub(in crate::config) path: String,
-    pub(in crate::config) span: Range<usize>,
-    pub(in crate::config) value: Value,
+pub(crate) struct Field {
+    pub(crate) key: &'static Key,
+    pub(crate) path: String,
+    pub(crate) span: Range<usize>,
+    pub(crate) value: Value,
     /// Whether it is in the file; if not, it is the default.
-    pub(in crate::config) given: bool,
+    pub(crate) given: bool,
 }
 
 /// A table: those of its keys that are right, and defaults.
 #[derive(Clone, Debug, Default)]
-pub(in crate::config) struct Node {
-    pub(in crate::config) path: String,
-    pub(in crate::config) fields: Vec<Field>,
+pub(crate) struct Node {
+    pub(crate) path: String,
+    /// Where it is: its header or its braces.
+    pub(crate) span: Range<usize>,
+    pub(crate) fields: Vec<Field>,
     /// Keys that are in the file with a wrong value: neither that nor the default holds.
-    pub(in crate::config) wrong: Vec<&'static str>,
+    pub(crate) wrong: Vec<&'static str>,
 }
 
 impl Node {
-    pub(in crate::config) fn field(&self, name: &str) -> Option<&Field> {
+    pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|f| f.key.name == name)
     }
 
-    pub(in crate::config) fn text(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
         match &self.field(name)?.value {
             Value::Text(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(in crate::config) fn duration(&self, name: &str) -> Option<Duration> {
+    pub(crate) fn duration(&self, name: &str) -> Option<Duration> {
         match self.field(name)?.value {
             Value::Duration(duration) => Some(duration),
             _ => None,
         }
     }
 
-    pub(in crate::config) fn integer(&self, name: &str) -> Option<u64> {
+    pub(crate) fn integer(&self, name: &str) -> Option<u64> {
         match self.field(name)?.value {
             Value::Integer(integer) => Some(integer),
             _ => None,
         }
     }
 
-    pub(in crate::config) fn number(&self, name: &str) -> Option<f64> {
+    pub(crate) fn number(&self, name: &str) -> Option<f64> {
         match self.field(name)?.value {
             Value::Number(number) => Some(number),
             _ => None,
         }
     }
 
+    /// `false` where it is absent too.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        matches!(self.field(name).map(|f| &f.value), Some(Value::Flag(true)))
+    }
+
+    pub(crate) fn texts(&self, name: &str) -> &[String] {
+        match self.field(name).map(|f| &f.value) {
+            Some(Value::Texts(texts)) => texts,
+            _ => &[],
+        }
+    }
+
+    /// The key if it is in the file with a right value.
+    pub(crate) fn given(&self, name: &str) -> Option<&Field> {
+        self.field(name).filter(|f| f.given)
+    }
+
+    /// Whether the key is in the file, be its value right or wrong.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.given(name).is_some() || self.wrong.contains(&name)
+    }
+
     /// `None` for "off" too.
-    pub(in crate::config) fn listen(&self, name: &str) -> Option<SocketAddr> {
+    pub(crate) fn listen(&self, name: &str) -> Option<SocketAddr> {
         match self.field(name)?.value {
             Value::Listen(listen) => listen,
             _ => None,
         }
     }
 
-    pub(in crate::config) fn networks(&self, name: &str) -> &[IpNet] {
+    pub(crate) fn networks(&self, name: &str) -> &[IpNet] {
         match self.field(name).map(|f| &f.value) {
             Some(Value::Networks(networks)) => networks,
             _ => &[],
         }
     }
 
-    pub(in crate::config) fn endpoints(&self, name: &str) -> &[(Range<usize>, Endpoint)] {
+    pub(crate) fn endpoints(&self, name: &str) -> &[(Range<usize>, Endpoint)] {
         match self.field(name).map(|f| &f.value) {
             Some(Value::Endpoints(endpoints)) => endpoints,
             _ => &[],
         }
     }
 
-    pub(in crate::config) fn table(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn table(&self, name: &str) -> Option<&Self> {
         match &self.field(name)?.value {
             Value::Table(node) => Some(node),
             _ => None,
         }
     }
 
-    pub(in crate::config) fn named(&self, name: &str) -> &[Named] {
+    pub(crate) fn named(&self, name: &str) -> &[Named] {
         match self.field(name).map(|f| &f.value) {
             Some(Value::Named(named)) => named,
             _ => &[],
         }
     }
 
-    pub(in crate::config) fn list(&self, name: &str) -> &[Self] {
+    pub(crate) fn list(&self, name: &str) -> &[Self] {
         match self.field(name).map(|f| &f.value) {
             Some(Value::List(list)) => list,
             _ => &[],

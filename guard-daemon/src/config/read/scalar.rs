@@ -5,7 +5,9 @@ use toml::de::{DeInteger, DeValue};
 
 use super::{Place, Reader, Value};
 use crate::config::schema::{Key, Kind};
-use crate::config::text::{Problem, duration, endpoint, name, path, shown, signals, size};
+use crate::config::text::{
+    Problem, duration, endpoint, line, name, path, shown, signals, size, url,
+};
 
 impl Reader<'_> {
     /// Reads a value as the key wants it; `None` after an error was reported.
@@ -31,6 +33,8 @@ impl Reader<'_> {
             (Kind::Endpoints, DeValue::Array(array)) => return Some(self.endpoints(place, array)),
             (Kind::Networks, DeValue::Array(array)) => return Some(self.networks(place, array)),
             (Kind::Argv, DeValue::Array(array)) => return self.argv(place, array),
+            (Kind::Words(known), DeValue::Array(array)) => return self.words(place, array, known),
+            (Kind::Flag, DeValue::Boolean(flag)) => return Some(Value::Flag(*flag)),
             (kind, DeValue::String(text)) => from_text(kind, text),
             (kind, DeValue::Integer(integer)) => from_integer(kind, integer),
             (kind, DeValue::Float(float)) => from_float(kind, float.as_str()),
@@ -89,7 +93,9 @@ fn from_text(kind: &Kind, text: &str) -> Read {
             }
             Err(Problem::new("has port 0", "port 0", "a port is 1 to 65535"))
         })),
-        Kind::Url => checked(url(text)),
+        Kind::Url => checked(url::check(text)),
+        Kind::HttpUrl => checked(url::check_http(text)),
+        Kind::Line { min, max } => checked(line::check(text, *min, *max)),
         _ => Err(None),
     }
 }
@@ -140,11 +146,15 @@ fn in_range(kind: &Kind, inside: bool, text: &str) -> Result<(), Option<Problem>
 
 fn wrong_type(key: &Key, value: &DeValue<'_>) -> Problem {
     let help = match key.example {
+        "" if matches!(key.kind, Kind::List(_)) => {
+            format!("write `[[{}]]` and its keys below it", key.name)
+        }
         "" => format!("write `[{}]` and its keys below it", key.name),
         example => format!("for example `{} = {example}`", key.name),
     };
     let wanted = key.kind.type_words();
-    let wanted = if wanted.starts_with("one of") || wanted.starts_with('"') {
+    let plain = ["one of", "\"", "true or false"];
+    let wanted = if plain.iter().any(|p| wanted.starts_with(p)) {
         wanted
     } else {
         format!("{} {wanted}", if wanted.starts_with(['a', 'e', 'o']) { "an" } else { "a" })
@@ -177,17 +187,4 @@ pub(in crate::config) fn is_unit(text: &str) -> bool {
         !stem.is_empty() && matches!(suffix, "service" | "scope" | "target")
     }) && text.len() <= 255
         && text.chars().all(good)
-}
-
-fn url(text: &str) -> Result<(), Problem> {
-    let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
-    let host = rest.and_then(|r| r.split(['/', '?']).next()).filter(|h| endpoint::parse(h).is_ok());
-    if host.is_some() && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        format!("is not a URL: \"{}\"", shown(text)),
-        "not a URL",
-        "write \"http://host:port/path\"",
-    ))
 }

@@ -1,5 +1,6 @@
 //! Key paths: the table flattened, and what a path written by a person means in it.
 
+use super::drill::DRILL_ROOT;
 use super::{Key, Kind, NAME, ROOT};
 
 /// A key with its full path.
@@ -13,10 +14,20 @@ pub struct Entry {
     pub enforced: bool,
 }
 
-/// Every key of the table with its full path, tables before their keys.
+/// Every key of the configuration with its full path, tables before their keys.
 pub fn entries() -> Vec<Entry> {
+    entries_of(ROOT)
+}
+
+/// Every key of a drill, its path below `drill`: `drill.fault.latency.delay`.
+pub fn drill_entries() -> Vec<Entry> {
+    entries_of(DRILL_ROOT)
+}
+
+/// Every key of one kind of document.
+pub(crate) fn entries_of(root: &'static [Key]) -> Vec<Entry> {
     let mut out = Vec::new();
-    flatten(ROOT, "", true, &mut out);
+    flatten(root, "", true, &mut out);
     out
 }
 

@@ -71,6 +71,19 @@ pub enum Kind {
     SocketAddress,
     /// `http://` or `https://` URL.
     Url,
+    /// `http://` URL.
+    HttpUrl,
+    /// One line of text.
+    Line {
+        /// Fewest characters.
+        min: usize,
+        /// Most characters.
+        max: usize,
+    },
+    /// True or false.
+    Flag,
+    /// A list of these words, each at most once; at least one.
+    Words(&'static [&'static str]),
     /// Endpoints of a service; at least one.
     Endpoints,
     /// Addresses and networks.
@@ -116,6 +129,10 @@ impl Kind {
             Self::Listen => "address and port such as \"127.0.0.1:9729\", or \"off\"".into(),
             Self::SocketAddress => "address and port such as \"127.0.0.1:9000\"".into(),
             Self::Url => "URL such as \"http://127.0.0.1:8080/hook\"".into(),
+            Self::HttpUrl => "URL such as \"http://127.0.0.1:8080/healthz\"".into(),
+            Self::Line { .. } => "text of one line".into(),
+            Self::Flag => "true or false".into(),
+            Self::Words(words) => format!("list of {}", quoted(words)),
             Self::Endpoints => "list of endpoints such as [\"api.example.com:443\"]".into(),
             Self::Networks => "list of addresses or networks such as [\"10.0.0.0/8\"]".into(),
             Self::Argv => "command such as [\"/usr/local/bin/hook\", \"argument\"]".into(),
@@ -143,6 +160,8 @@ impl Kind {
             Self::Endpoints => {
                 "at least one; host, address or network, with or without port".into()
             }
+            Self::HttpUrl => "http:// only; no https://".into(),
+            Self::Line { min, max } => format!("{min} to {max} characters"),
             Self::Named { max, .. } => format!("at most {max}"),
             Self::List(_) => format!("at most {MAX_RULES}"),
             _ => String::new(),

@@ -1,19 +1,22 @@
-//! The one table of all configuration keys: the reader takes allowed keys, types, ranges and
-//! defaults from it, `guardctl explain` its words, so that they cannot disagree. It never reads a
-//! file and holds no value of an installation.
+//! The one table of all keys, of the configuration and of drills: the reader takes allowed keys,
+//! types, ranges and defaults from it, `guardctl explain` its words, so that they cannot disagree.
+//! It never reads a file and holds no value of an installation.
 
 use std::time::Duration;
 
 mod breaker;
 mod bulkheads;
 mod daemon;
+mod drill;
 mod find;
 mod kind;
 mod recovery;
 mod services;
 
+pub use drill::DRILL;
 pub(crate) use find::Match;
-pub use find::{Entry, entries};
+pub(crate) use find::entries_of;
+pub use find::{Entry, drill_entries, entries};
 pub use kind::Kind;
 pub(crate) use kind::quoted;
 
@@ -70,6 +73,8 @@ pub enum Reload {
     Live,
     /// guardd has to be started again.
     Restart,
+    /// It is a key of a drill, which is read anew at each run.
+    EachRun,
 }
 
 /// Whose names the entries of a `[x.NAME]` table are, and what names are allowed.
@@ -98,6 +103,11 @@ impl Key {
 
     const fn restart(mut self) -> Self {
         self.reload = Reload::Restart;
+        self
+    }
+
+    const fn each_run(mut self) -> Self {
+        self.reload = Reload::EachRun;
         self
     }
 

@@ -4,12 +4,14 @@
 pub(crate) mod duration;
 pub(crate) mod endpoint;
 pub(crate) mod host;
+pub(crate) mod line;
 pub(crate) mod name;
 pub(crate) mod network;
 pub(crate) mod path;
 pub(crate) mod signals;
 pub(crate) mod size;
 pub(crate) mod suggest;
+pub(crate) mod url;
 
 #[cfg(test)]
 mod tests;

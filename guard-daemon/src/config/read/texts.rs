@@ -1,0 +1,86 @@
+//! Lists of texts: commands and words.
+
+use std::ops::Range;
+
+use toml::de::{DeArray, DeValue};
+
+use super::scalar::type_name;
+use super::{Place, Reader, Value};
+use crate::config::schema::quoted;
+use crate::config::text::{shown, signals};
+
+impl Reader<'_> {
+    /// The texts of a list; what is no text is reported and left out.
+    pub(super) fn texts(
+        &mut self,
+        place: &Place,
+        array: &DeArray<'_>,
+    ) -> Vec<(Range<usize>, String)> {
+        let mut texts = Vec::with_capacity(array.len());
+        for (index, value) in array.iter().enumerate() {
+            if let DeValue::String(text) = value.get_ref() {
+                texts.push((value.span(), text.to_string()));
+                continue;
+            }
+            let path = format!("{}[{index}]", place.path);
+            let message = format!("`{path}` must be a text, not {}", type_name(value.get_ref()));
+            self.sink.error(&value.span(), &path, message, "not a text", "put it in quotes");
+        }
+        texts
+    }
+
+    pub(super) fn argv(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+        let texts = self.texts(place, array);
+        let Some((span, program)) = texts.first() else {
+            let message = format!("`{}` is empty", place.path);
+            let help = "name a command, such as [\"/usr/local/bin/hook\"]";
+            self.sink.error(&place.span, &place.path, message, "no command", help);
+            return None;
+        };
+        if !program.starts_with('/') {
+            let message = format!(
+                "`{}` must start with an absolute path, not \"{}\"",
+                place.path,
+                shown(program)
+            );
+            let help = "guard runs no shell and searches no PATH: write where the program is";
+            self.sink.error(span, &place.path, message, "not absolute", help);
+        }
+        if let Some((span, _)) = texts.iter().find(|(_, t)| t.contains('\0')) {
+            let message = format!("`{}` has a NUL character", place.path);
+            self.sink.error(span, &place.path, message, "NUL", "remove it");
+        }
+        Some(Value::Texts(texts.into_iter().map(|(_, text)| text).collect()))
+    }
+
+    /// Words of a list, each at most once; `None` after an error was reported.
+    pub(super) fn words(
+        &mut self,
+        place: &Place,
+        array: &DeArray<'_>,
+        known: &'static [&'static str],
+    ) -> Option<Value> {
+        if array.is_empty() {
+            let message = format!("`{}` is empty", place.path);
+            let help = format!("name at least one of {}", quoted(known));
+            self.sink.error(&place.span, &place.path, message, "no word", help);
+            return None;
+        }
+        let texts = self.texts(place, array);
+        let mut good = texts.len() == array.len();
+        let mut words = Vec::with_capacity(texts.len());
+        for (span, text) in texts {
+            if let Err(problem) = signals::one_of(&text, known) {
+                self.sink.problem(&span, &place.path, problem);
+                good = false;
+            } else if words.contains(&text) {
+                let message = format!("`{}` has \"{text}\" twice", place.path);
+                self.sink.error(&span, &place.path, message, "again", "remove one of the two");
+                good = false;
+            } else {
+                words.push(text);
+            }
+        }
+        good.then_some(Value::Texts(words))
+    }
+}
