@@ -20,6 +20,8 @@ const NATIVE: &str = "tests";
 const GUESTS_ONLY: &str = "vm_";
 /// Tests with clients that people install on their machines.
 const CLIENTS: &str = "clients";
+/// Tests of guardctl's part of drills. What that asks of the kernel, `fault` tries on each.
+const DRILLS: &str = "drill";
 
 /// A test executable.
 #[derive(Clone, Debug)]
@@ -41,6 +43,8 @@ pub(crate) enum Needs {
     Nothing,
     /// Root, the kernel, and no other test at its side: it measures.
     Kernel,
+    /// The same, and no kernel in particular.
+    AnyKernel,
     /// What `cargo xtask clients` installs, besides.
     Clients,
     /// A guest of `cargo xtask vm`.
@@ -63,6 +67,7 @@ impl Executable {
         match self.name.as_str() {
             _ if !self.directory.ends_with(NATIVE) => Needs::Nothing,
             CLIENTS => Needs::Clients,
+            DRILLS => Needs::AnyKernel,
             name if name.starts_with(GUESTS_ONLY) => Needs::Guest,
             _ => Needs::Kernel,
         }

@@ -118,7 +118,26 @@ impl Client {
 
     /// A stream of JSON lines; only its beginning has a time limit.
     pub(super) async fn stream(&self, target: &str) -> Result<Lines, ClientError> {
-        let begin = self.send(Method::GET, target, Bytes::new());
+        self.begin_stream(Method::GET, target, Bytes::new()).await
+    }
+
+    /// The same as the answer to a body. Dropping it hangs up.
+    pub(super) async fn stream_of(
+        &self,
+        target: &str,
+        body: &impl Serialize,
+    ) -> Result<Lines, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.garbled(&error))?;
+        self.begin_stream(Method::POST, target, body.into()).await
+    }
+
+    async fn begin_stream(
+        &self,
+        method: Method,
+        target: &str,
+        body: Bytes,
+    ) -> Result<Lines, ClientError> {
+        let begin = self.send(method, target, body);
         let response = self.in_time(begin).await?;
         if !response.status().is_success() {
             return Err(self

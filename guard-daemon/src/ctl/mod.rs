@@ -15,10 +15,11 @@ mod client;
 mod commands;
 mod doctor;
 mod exec;
+mod interrupt;
 mod offline;
 mod output;
 mod quantity;
-mod view;
+pub(crate) mod view;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ use clap::error::ErrorKind;
 use crate::control::api::ErrorBody;
 use cli::{Cli, Command};
 use output::Output;
+pub(crate) use output::escape_non_ascii;
 
 /// The whole of `guardctl`.
 pub fn run() -> ExitCode {

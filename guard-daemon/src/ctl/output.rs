@@ -154,7 +154,7 @@ fn document<T: Serialize>(value: &T, pretty: bool) -> Result<String, ErrorBody> 
 }
 
 /// Outside of strings JSON is ASCII anyway, so every other character may become `\uXXXX`.
-fn escape_non_ascii(text: &str) -> String {
+pub(crate) fn escape_non_ascii(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_ascii() && letter != '\u{7f}' {

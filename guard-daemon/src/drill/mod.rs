@@ -7,7 +7,11 @@
 //! connection, and the kernel ends them at their deadline: nothing here is needed for a fault to end.
 
 pub mod file;
+pub mod record;
+pub mod results;
+pub mod run;
 pub mod spec;
 
 pub use file::LoadedDrill;
+pub use record::Record;
 pub use spec::Drill;

@@ -117,7 +117,8 @@ fn native(executables: &[Executable], options: &Options) -> Result<Stage> {
     let executables: Vec<_> = executables.iter().filter(chosen).cloned().collect();
     let mut stage = stage("native", |stream| {
         let words = words(&["--show-output", "--test-threads=1"], &options.filter);
-        all(stream, &executables, Needs::Kernel, &words)
+        let success = all(stream, &executables, Needs::Kernel, &words)?;
+        Ok(all(stream, &executables, Needs::AnyKernel, &words)? && success)
     })?;
     if options.no_root {
         let reason = "it needs root (--no-root)".to_owned();

@@ -97,7 +97,7 @@ impl Test {
         let arguments: &[&str] = match executable.needs() {
             Needs::Kernel if executable.bin => return None,
             Needs::Kernel | Needs::Guest => &[],
-            Needs::Clients => return None,
+            Needs::Clients | Needs::AnyKernel => return None,
             Needs::Nothing => OF_DAEMON.iter().find(|(name, _)| executable.name == *name)?.1,
         };
         Some(Self { executable, arguments })

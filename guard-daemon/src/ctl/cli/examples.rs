@@ -12,7 +12,7 @@ Exit codes: 0 done, 1 the answer is no, 2 bad usage or input, 3 cleanup incomple
 pub(super) const CHECK: &str = "\
 Examples:
   guardctl check /etc/guard/guard.toml
-  guardctl check --json configs/guard.toml configs/demo.toml
+  guardctl check --json configs/guard.toml configs/drills/slow.toml
 
 Exit codes: 0 valid, 2 not.";
 
@@ -107,6 +107,30 @@ pub(super) const FAULT_CLEAR: &str = "\
 Examples:
   guardctl fault clear 3
   guardctl fault clear --all";
+
+pub(super) const DRILL: &str = "\
+Examples:
+  guardctl drill run github-brownout.toml --dry-run
+  guardctl drill run github-brownout.toml --out results";
+
+pub(super) const DRILL_RUN: &str = "\
+Examples:
+  guardctl drill run github-brownout.toml --dry-run
+  guardctl drill run github-brownout.toml --out results --seed 42
+
+Its faults end with their time, with this command, with guardd and with guardctl halt.
+Exit codes: 0 held, 1 deviated or aborted, 2 not a valid drill, 3 something is left on the
+host, 4 no daemon, 5 inconclusive (no traffic matched, too few calls, interrupted).";
+
+pub(super) const DRILL_LIST: &str = "\
+Examples:
+  guardctl drill list
+  guardctl drill list --json | jq '.drills[].faults'";
+
+pub(super) const DRILL_ABORT: &str = "\
+Examples:
+  guardctl drill abort
+  guardctl drill abort --json";
 
 pub(super) const HALT: &str = "\
 Examples:

@@ -2,6 +2,7 @@
 //! form here and for their meaning by guardd, which alone knows the configuration.
 
 mod breaker;
+mod drill;
 mod examples;
 mod fault;
 
@@ -12,6 +13,7 @@ use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use breaker::{BreakerCommand, BreakerName};
+pub use drill::{DrillCommand, DrillRunArgs};
 pub use fault::{FaultCommand, InjectArgs};
 
 /// Where guardd listens unless told otherwise.
@@ -72,7 +74,7 @@ pub enum Color {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Validate configuration files, without a daemon
+    /// Validate configuration and drill files, without a daemon
     #[command(after_help = examples::CHECK)]
     Check {
         /// Files to validate
@@ -115,6 +117,9 @@ pub enum Command {
     /// Disturb the network of a bulkhead, for a limited time
     #[command(subcommand, after_help = examples::FAULT)]
     Fault(FaultCommand),
+    /// Experiments from a file: faults, what must hold meanwhile, and a verdict
+    #[command(subcommand, after_help = examples::DRILL)]
+    Drill(DrillCommand),
     /// End all faults at once and refuse new ones
     #[command(after_help = examples::HALT)]
     Halt {

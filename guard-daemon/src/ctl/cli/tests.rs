@@ -41,7 +41,7 @@ fn check_examples(command: &clap::Command) -> usize {
 fn every_command_has_two_examples_that_parse() {
     let mut command = Cli::command();
     command.build();
-    assert_eq!(check_examples(&command), 24);
+    assert_eq!(check_examples(&command), 28);
 }
 
 #[test]
@@ -106,9 +106,17 @@ fn a_request_says_what_the_arguments_say() {
         "bulkhead": "b", "service": "s", "duration_seconds": 90.0, "start_after_seconds": 5.0,
         "latency_seconds": 0.3, "jitter_seconds": 0.05, "distribution": "normal",
         "loss_percent": null, "loss_burst": null,
-        "refuse_percent": null, "errno": null, "seed": 7, "unsafe_all": false,
+        "refuse_percent": null, "errno": null, "pulse_on_seconds": null,
+        "pulse_off_seconds": null, "seed": 7, "unsafe_all": false,
     });
     assert_eq!(request, expected);
+    let line = "guardctl fault inject --bulkhead b --service s --for 1m --blackhole --pulse 5s/10s";
+    let Command::Fault(FaultCommand::Inject(arguments)) = parse(line).unwrap().command else {
+        panic!("not inject")
+    };
+    let request = arguments.request();
+    assert_eq!(request.loss_percent, Some(100.0));
+    assert_eq!((request.pulse_on_seconds, request.pulse_off_seconds), (Some(5.0), Some(10.0)));
 }
 
 #[test]

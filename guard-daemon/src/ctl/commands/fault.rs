@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep};
 
 use super::super::cli::{FaultCommand, InjectArgs};
 use super::super::client::Client;
+use super::super::interrupt::Interrupt;
 use super::super::output::Output;
 use super::super::view;
-use super::internal;
 use crate::control::api::{ErrorBody, FaultRecord, Faults};
 
 const POLL: Duration = Duration::from_millis(250);
@@ -98,24 +97,4 @@ fn verdict(fault: &FaultRecord) -> u8 {
     }
     // In monitor mode everything that matched was left alone.
     if fault.counters.matched <= fault.counters.would_have { INCONCLUSIVE } else { 0 }
-}
-
-/// SIGINT or SIGTERM.
-struct Interrupt {
-    int: tokio::signal::unix::Signal,
-    term: tokio::signal::unix::Signal,
-}
-
-impl Interrupt {
-    fn new() -> Result<Self, ErrorBody> {
-        let listen = |kind| signal(kind).map_err(|error| internal(&format!("signals: {error}")));
-        Ok(Self { int: listen(SignalKind::interrupt())?, term: listen(SignalKind::terminate())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.int.recv() => {}
-            _ = self.term.recv() => {}
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
 mod breaker;
+mod drill;
 mod events;
 mod fault;
 
@@ -43,6 +44,7 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         Command::Events(arguments) => events::run(client, arguments, output).await,
         Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
+        Command::Drill(command) => drill::run(client, command, output).await,
         Command::Move { bulkhead, pids } => join(client, &bulkhead, pids, output).await,
         Command::Halt { reason } => {
             let request = HaltRequest { reason: reason.join(" ") };

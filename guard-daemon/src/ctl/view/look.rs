@@ -2,18 +2,18 @@
 
 /// What the reader's end can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ctl) struct Look {
+pub(crate) struct Look {
     /// Colour is wanted.
-    pub(in crate::ctl) color: bool,
+    pub(crate) color: bool,
     /// Nothing but ASCII.
-    pub(in crate::ctl) ascii: bool,
+    pub(crate) ascii: bool,
     /// Columns.
-    pub(in crate::ctl) width: usize,
+    pub(crate) width: usize,
 }
 
 /// What a word says about the state of things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::ctl) enum Tone {
+pub(crate) enum Tone {
     /// As it should be.
     Good,
     /// Look at it.
@@ -28,7 +28,7 @@ pub(in crate::ctl) enum Tone {
 
 impl Look {
     /// The text in the colour of its tone.
-    pub(in crate::ctl) fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
         let code = match tone {
             Tone::Good => "32",
             Tone::Odd => "33",
@@ -40,7 +40,7 @@ impl Look {
     }
 
     /// The text in the character set of the reader; one column stays one column.
-    pub(in crate::ctl) fn encode(&self, text: &str) -> String {
+    pub(crate) fn encode(&self, text: &str) -> String {
         if !self.ascii || text.is_ascii() {
             return text.to_owned();
         }

@@ -4,20 +4,22 @@
 
 mod breaker;
 mod doctor;
+mod drill;
 mod event;
 mod fault;
-mod look;
+pub(crate) mod look;
 mod operate;
 mod status;
-mod table;
-mod text;
+pub(crate) mod table;
+pub(crate) mod text;
 mod waits;
 
 pub(super) use breaker::breakers;
 pub(super) use doctor::doctor;
+pub(super) use drill::{DrillProgress, drill_begins, drill_plan, drills, drills_aborted};
 pub(super) use event::{event, events};
 pub(super) use fault::{fault_ended, fault_list, fault_started, faults_cleared, halted};
-pub(super) use look::{Look, Tone};
+pub(crate) use look::{Look, Tone};
 pub(super) use operate::{Cleaned, cleaned, done, joined, reloaded};
 pub(super) use status::status;
 pub(super) use waits::waits;

@@ -9,7 +9,7 @@ const WORDS_MIN_WIDTH: usize = 8;
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Column {
+pub(crate) enum Column {
     /// Left; may be cut.
     Words(&'static str),
     /// Left; never cut.
@@ -28,14 +28,14 @@ impl Column {
 
 /// One cell.
 #[derive(Clone, Debug)]
-pub(super) struct Cell {
+pub(crate) struct Cell {
     text: String,
     tone: Tone,
 }
 
 impl Cell {
     /// With a tone.
-    pub(super) fn toned(tone: Tone, text: &str) -> Self {
+    pub(crate) fn toned(tone: Tone, text: &str) -> Self {
         Self { text: clean(text), tone }
     }
 }
@@ -54,25 +54,25 @@ impl From<String> for Cell {
 
 /// Rows of cells.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     columns: Vec<Column>,
     rows: Vec<Vec<Cell>>,
 }
 
 impl Table {
     /// Without rows; titles that are all empty are not shown.
-    pub(super) fn new(columns: &[Column]) -> Self {
+    pub(crate) fn new(columns: &[Column]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// One more row, with one cell per column.
-    pub(super) fn row(&mut self, cells: Vec<Cell>) {
+    pub(crate) fn row(&mut self, cells: Vec<Cell>) {
         debug_assert_eq!(cells.len(), self.columns.len(), "cells of a row");
         self.rows.push(cells);
     }
 
     /// The rows as lines, in a row of titles first; no line ends in a space.
-    pub(super) fn lines(&self, look: &Look) -> Vec<String> {
+    pub(crate) fn lines(&self, look: &Look) -> Vec<String> {
         let widths = self.widths(look.width);
         let mut lines = Vec::with_capacity(self.rows.len() + 1);
         if self.columns.iter().any(|column| !column.title().is_empty()) {
@@ -85,7 +85,7 @@ impl Table {
     }
 
     /// The lines, each with its end.
-    pub(super) fn render(&self, look: &Look) -> String {
+    pub(crate) fn render(&self, look: &Look) -> String {
         self.lines(look).iter().flat_map(|line| [line.as_str(), "\n"]).collect()
     }
 

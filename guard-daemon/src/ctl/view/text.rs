@@ -1,7 +1,7 @@
 //! Numbers and words for people: durations, bytes, counts, shares; cut, cleaned and wrapped.
 
 /// Without control characters: they become `\u{1b}` and the like.
-pub(super) fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_control() || is_invisible(letter) {
@@ -19,7 +19,7 @@ fn is_invisible(letter: char) -> bool {
 }
 
 /// Not wider than `width`; what is cut ends in `...`.
-pub(super) fn cut(text: &str, width: usize) -> String {
+pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
@@ -29,7 +29,7 @@ pub(super) fn cut(text: &str, width: usize) -> String {
 
 /// Words over lines of `width`, every line after the first indented by `indent`; the first is
 /// taken to begin at column `indent` too.
-pub(super) fn wrap(text: &str, indent: usize, width: usize) -> String {
+pub(crate) fn wrap(text: &str, indent: usize, width: usize) -> String {
     let room = width.saturating_sub(indent).max(20);
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
@@ -92,7 +92,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// `1 204`.
-pub(super) fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {

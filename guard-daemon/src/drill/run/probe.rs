@@ -1,0 +1,189 @@
+//! HTTP requests and commands of steady states: run again and again beside the drill, so that a slow
+//! one cannot keep an abort condition from being seen. It keeps results and judges nothing.
+
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use http_body_util::Empty;
+use hyper::body::Bytes;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use tokio::task::JoinHandle;
+
+use super::super::spec::Probe;
+
+/// Rest between two tries.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Results of one probe.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tries {
+    /// How often it was tried.
+    pub(super) count: u64,
+    /// What the last try gave: whether as asked, and what, for people.
+    pub(super) last: Option<(bool, String)>,
+    /// The first try that was not as asked: when, since the start of the drill, and what it gave.
+    pub(super) first_miss: Option<(Duration, String)>,
+}
+
+/// A probe that runs until this is dropped.
+pub(super) struct Prober {
+    tries: Arc<Mutex<Tries>>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Prober {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Prober {
+    /// `None` for probes that look at guardd's counters and need no process or connection.
+    pub(super) fn start(probe: &Probe, began: Instant) -> Option<Self> {
+        if !matches!(probe, Probe::Http { .. } | Probe::Command { .. }) {
+            return None;
+        }
+        let tries = Arc::new(Mutex::new(Tries::default()));
+        let (probe, to) = (probe.clone(), Arc::clone(&tries));
+        let task = tokio::spawn(async move {
+            loop {
+                let (met, what) = once(&probe).await;
+                {
+                    let mut tries = to.lock().unwrap_or_else(PoisonError::into_inner);
+                    tries.count += 1;
+                    if !met && tries.first_miss.is_none() {
+                        tries.first_miss = Some((began.elapsed(), what.clone()));
+                    }
+                    tries.last = Some((met, what));
+                }
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+        });
+        Some(Self { tries, task })
+    }
+
+    /// What it gave so far.
+    pub(super) fn tries(&self) -> Tries {
+        self.tries.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, after its first try: at most one timeout from now.
+    pub(super) async fn tried(&self) -> Tries {
+        loop {
+            let tries = self.tries();
+            if tries.count > 0 || self.task.is_finished() {
+                return tries;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// One try: whether as asked, and what came.
+async fn once(probe: &Probe) -> (bool, String) {
+    match probe {
+        Probe::Http { url, status, timeout } => {
+            match tokio::time::timeout(*timeout, get(url)).await {
+                Ok(Ok(code)) => (code == *status, format!("status {code}")),
+                Ok(Err(error)) => (false, error),
+                Err(_) => (false, format!("no answer within {timeout:?}")),
+            }
+        }
+        Probe::Command { argv, exit_code, timeout } => {
+            match tokio::time::timeout(*timeout, run(argv)).await {
+                Ok(Ok(Some(code))) => (code == *exit_code, format!("exit {code}")),
+                Ok(Ok(None)) => (false, "killed by a signal".to_owned()),
+                Ok(Err(error)) => (false, error),
+                Err(_) => (false, format!("not done within {timeout:?}, and killed")),
+            }
+        }
+        Probe::SuccessRate { .. } | Probe::Latency { .. } | Probe::Breaker { .. } => {
+            (true, String::new())
+        }
+    }
+}
+
+async fn get(url: &str) -> Result<u16, String> {
+    let uri: hyper::Uri = url.parse().map_err(|error| format!("{url} is no URL: {error}"))?;
+    let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+    match client.get(uri).await {
+        Ok(response) => Ok(response.status().as_u16()),
+        Err(error) => Err(causes(&error)),
+    }
+}
+
+/// An error with its causes, which say more than itself.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut texts = vec![error.to_string()];
+    let mut next = error.source();
+    while let Some(cause) = next {
+        texts.push(cause.to_string());
+        next = cause.source();
+    }
+    texts.join(": ")
+}
+
+/// Exit code; `None` if a signal ended it. Its output is not wanted.
+async fn run(argv: &[String]) -> Result<Option<i32>, String> {
+    let (program, arguments) = argv.split_first().ok_or("an empty command")?;
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let status =
+        command.status().await.map_err(|error| format!("cannot run {program}: {error}"))?;
+    Ok(status.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(argv: &[&str], exit_code: i32, timeout_ms: u64) -> Probe {
+        let argv = argv.iter().map(|word| (*word).to_owned()).collect();
+        Probe::Command { argv, exit_code, timeout: Duration::from_millis(timeout_ms) }
+    }
+
+    #[tokio::test]
+    async fn commands_tell_by_their_exit_code() {
+        assert_eq!(once(&command(&["/bin/true"], 0, 5000)).await, (true, "exit 0".into()));
+        assert_eq!(once(&command(&["/bin/false"], 0, 5000)).await, (false, "exit 1".into()));
+        assert_eq!(once(&command(&["/bin/false"], 1, 5000)).await, (true, "exit 1".into()));
+        let (met, what) = once(&command(&["/nowhere/at/all"], 0, 5000)).await;
+        assert!(!met && what.starts_with("cannot run /nowhere/at/all: "), "{what}");
+        let (met, what) = once(&command(&["/bin/sleep", "30"], 0, 50)).await;
+        assert_eq!((met, what.as_str()), (false, "not done within 50ms, and killed"));
+    }
+
+    #[tokio::test]
+    async fn http_tells_by_its_status() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = axum::Router::new().route("/up", axum::routing::get(|| async { "yes" }));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await });
+        let probe = |path: &str, status| Probe::Http {
+            url: format!("http://{address}{path}"),
+            status,
+            timeout: Duration::from_secs(5),
+        };
+        assert_eq!(once(&probe("/up", 200)).await, (true, "status 200".into()));
+        assert_eq!(once(&probe("/down", 200)).await, (false, "status 404".into()));
+        server.abort();
+        // The abort closes the listener when the task is gone.
+        assert!(server.await.is_err());
+        let (met, what) = once(&probe("/up", 200)).await;
+        assert!(!met && what.contains("refused"), "{what}");
+    }
+
+    #[tokio::test]
+    async fn it_is_tried_again_and_the_first_miss_is_kept() {
+        let prober = Prober::start(&command(&["/bin/false"], 0, 5000), Instant::now()).unwrap();
+        assert_eq!(prober.tried().await.last, Some((false, "exit 1".into())));
+        let first = prober.tries().first_miss;
+        tokio::time::sleep(AGAIN_AFTER + Duration::from_millis(500)).await;
+        let tries = prober.tries();
+        assert!(tries.count >= 2, "{tries:?}");
+        assert_eq!(tries.first_miss, first);
+    }
+}
