@@ -187,24 +187,21 @@ fn drills(drills: Vec<RunningDrill>) -> Drills {
 }
 
 /// Gives signs of life until the client has gone, and ends the drill then. A client that is stopped
-/// and reads nothing has gone too, as soon as the lines fill up what may lie unread: then nobody
-/// watches the drill.
+/// has not gone, though it reads nothing: the deadlines of its faults end them.
 async fn watch(guard: Weak<Guard>, id: String, lines: mpsc::Sender<DrillLine>) {
-    let why = loop {
+    loop {
         tokio::select! {
-            () = lines.closed() => break "drill over",
+            () = lines.closed() => break,
             () = tokio::time::sleep(ALIVE_EVERY) => {}
         }
-        match lines.try_send(DrillLine::default()) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => break "drill client does not read",
-            Err(mpsc::error::TrySendError::Closed(_)) => break "drill over",
+        if let Err(mpsc::error::TrySendError::Closed(_)) = lines.try_send(DrillLine::default()) {
+            break;
         }
-    };
+    }
     let Some(guard) = guard.upgrade() else { return };
     let ended = tokio::task::spawn_blocking(move || {
         let mut state = guard.lock();
-        guard.end_drill(&mut state, &id, why);
+        guard.end_drill(&mut state, &id, "drill over");
     });
     if let Err(error) = ended.await {
         tracing::error!(%error, "a drill's client has gone, and its faults were not ended");

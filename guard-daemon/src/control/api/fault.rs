@@ -72,7 +72,7 @@ pub struct FaultRecord {
     /// `scheduled`, `active` or `ended`.
     pub state: String,
     /// Why it ended: `done`, `cleared`, `halted`, `reloaded`, `stopped`, `cgroup removed`,
-    /// `drill over`, `drill client gone`, `engine failed` (a warning says how); empty before.
+    /// `drill over`, `aborted by uid N`, `engine failed` (a warning says how); empty before.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub ended: String,
     /// Until its end, seconds; 0 once ended.

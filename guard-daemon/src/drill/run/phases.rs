@@ -1,11 +1,12 @@
 //! The phases of a drill, one after the other: before, during and after the faults. What ends it early
 //! is an [`Ending`]; nothing here decides what the whole of it shows.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::daemon::{Daemon, Watcher};
 use super::judge::{self, Looks};
-use super::probe::Prober;
+use super::probe::{Prober, Tries};
 use super::verdict::Ending;
 use super::{Job, LOOK_EVERY, OVERTIME, RECOVERED_FOR, Run, gone};
 use crate::control::api::FaultRecord;
@@ -21,7 +22,7 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
         if !drill.before.is_zero() {
             let probers = judge::start_probers(drill, Phase::Before, self.began);
             self.watch(Phase::Before, drill.before).await?;
-            self.conclude(Phase::Before, from, &probers).await;
+            self.conclude(Phase::Before, from, &first_tries(&probers).await);
         }
         if self.checks.iter().any(|check| check.met == Some(false)) {
             return Err(Ending::NotBegun);
@@ -30,8 +31,9 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
         let probers = judge::start_probers(drill, Phase::During, self.began);
         self.inject(job).await?;
         let watched = self.watch(Phase::During, drill.duration).await;
-        // What was seen until an abort belongs into the report, too.
-        self.conclude(Phase::During, from, &probers).await;
+        // What was seen until an abort belongs into the report, too; but nothing is waited for then.
+        let tries = if watched.is_ok() { first_tries(&probers).await } else { tries(&probers) };
+        self.conclude(Phase::During, from, &tries);
         watched?;
         self.wait_for_faults().await
     }
@@ -102,18 +104,13 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
     }
 
     /// Judges the steady states of a phase whose first look is at `from`.
-    async fn conclude(&mut self, phase: Phase, from: usize, probers: &[(usize, Prober)]) {
+    fn conclude(&mut self, phase: Phase, from: usize, tries: &BTreeMap<usize, Tries>) {
         for (at, state) in self.drill.steady_state.iter().enumerate() {
             if !state.when.contains(&phase) {
                 continue;
             }
-            let prober = probers.iter().find(|(of, _)| *of == at).map(|(_, prober)| prober);
-            let tries = match prober {
-                Some(prober) => Some(prober.tried().await),
-                None => None,
-            };
             let looks = Looks(&self.looks[from..]);
-            let check = judge::check(state, phase, looks, tries.as_ref());
+            let check = judge::check(state, phase, looks, tries.get(&at));
             if let Some(miss) = check.first_miss_seconds {
                 let what = format!("{}: {}, limit {}", check.name, check.measured, check.limit);
                 self.note_at(Duration::from_secs_f64(miss.max(0.0)), format!("missed: {what}"));
@@ -134,7 +131,7 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
                 break;
             }
             self.progress(Phase::After, began.elapsed(), drill.after);
-            if self.has_recovered(from, &probers) {
+            if self.has_recovered(from, &tries(&probers)) {
                 let took = self.began.elapsed().saturating_sub(over).as_secs_f64();
                 self.note(format!("the steady state is back, {took:.1} s after the faults"));
                 break;
@@ -142,21 +139,34 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
         }
         // What happened while it recovered is not its steady state.
         let recent = Looks(&self.looks[from..]).last(RECOVERED_FOR).0.len();
-        self.conclude(Phase::After, self.looks.len() - recent, &probers).await;
+        let tries = first_tries(&probers).await;
+        self.conclude(Phase::After, self.looks.len() - recent, &tries);
     }
 
-    fn has_recovered(&self, from: usize, probers: &[(usize, Prober)]) -> bool {
+    fn has_recovered(&self, from: usize, tries: &BTreeMap<usize, Tries>) -> bool {
         let looks = Looks(&self.looks[from..]);
         if looks.span() < RECOVERED_FOR.min(self.drill.after) {
             return false;
         }
         let states = self.drill.steady_state.iter().enumerate();
         states.filter(|(_, state)| state.when.contains(&Phase::After)).all(|(at, state)| {
-            let tries = probers.iter().find(|(of, _)| *of == at).map(|(_, prober)| prober.tries());
             let looks = looks.last(RECOVERED_FOR);
-            judge::check(state, Phase::After, looks, tries.as_ref()).met == Some(true)
+            judge::check(state, Phase::After, looks, tries.get(&at)).met == Some(true)
         })
     }
+}
+
+/// What the probes gave so far, by the place of their steady state.
+fn tries(probers: &[(usize, Prober)]) -> BTreeMap<usize, Tries> {
+    probers.iter().map(|(at, prober)| (*at, prober.tries())).collect()
+}
+
+/// The same after the first try of each, which takes as long as their longest timeout at most.
+async fn first_tries(probers: &[(usize, Prober)]) -> BTreeMap<usize, Tries> {
+    for (_, prober) in probers {
+        prober.tried().await;
+    }
+    tries(probers)
 }
 
 fn described_fault(fault: &FaultRecord) -> String {

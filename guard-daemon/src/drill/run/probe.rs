@@ -69,13 +69,9 @@ impl Prober {
         self.tries.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The same, after its first try: at most one timeout from now.
-    pub(super) async fn tried(&self) -> Tries {
-        loop {
-            let tries = self.tries();
-            if tries.count > 0 || self.task.is_finished() {
-                return tries;
-            }
+    /// Until its first try is done: at most one timeout.
+    pub(super) async fn tried(&self) {
+        while self.tries().count == 0 && !self.task.is_finished() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -179,7 +175,8 @@ mod tests {
     #[tokio::test]
     async fn it_is_tried_again_and_the_first_miss_is_kept() {
         let prober = Prober::start(&command(&["/bin/false"], 0, 5000), Instant::now()).unwrap();
-        assert_eq!(prober.tried().await.last, Some((false, "exit 1".into())));
+        prober.tried().await;
+        assert_eq!(prober.tries().last, Some((false, "exit 1".into())));
         let first = prober.tries().first_miss;
         tokio::time::sleep(AGAIN_AFTER + Duration::from_millis(500)).await;
         let tries = prober.tries();
