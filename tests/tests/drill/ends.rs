@@ -76,8 +76,9 @@ fn a_client_that_is_killed_takes_its_faults_with_it() {
     let scene = Scene::new();
     let mut drill = scene.start(LONG, &[]);
     drill.kill().unwrap();
+    // The rules of the latency go by commands, which take a while.
     let took = faults_end(&scene);
-    assert!(took < timing::at_most(Duration::from_secs(1)), "{took:?}");
+    assert!(took < timing::at_most(Duration::from_secs(3)), "{took:?}");
     let refused = |scene: &Scene| pair(&scene.guardd, RESEARCH, "api").faulted;
     let last = refused(&scene);
     std::thread::sleep(Duration::from_millis(300));
