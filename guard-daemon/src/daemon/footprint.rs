@@ -18,7 +18,11 @@ impl Guard {
         state.gate_pins(&mut footprint);
         // Commands and netlink need no state.
         drop(state);
-        footprint.lines.extend(iptables::list_leftovers());
+        // Other guardds of this host have theirs.
+        let own = format!("P{}", std::process::id());
+        footprint
+            .lines
+            .extend(iptables::list_leftovers().into_iter().filter(|c| c.ends_with(&own)));
         queueing(&mut footprint);
         footprint.lines.sort();
         footprint

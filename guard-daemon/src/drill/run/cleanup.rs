@@ -24,11 +24,21 @@ pub(super) async fn watch(daemon: &impl Daemon, before: &[String], over: Instant
     }
 }
 
-/// What is there and was not, and what was there and is not.
+/// What is there and was not, and what was there and is not. Devices that came or went meanwhile
+/// (a container started) are nobody's leftovers: guard makes none.
 fn differences(before: &[String], now: &[String]) -> Vec<String> {
-    let new = now.iter().filter(|line| !before.contains(line)).cloned();
-    let gone = before.iter().filter(|line| !now.contains(line)).map(|line| format!("gone: {line}"));
-    new.chain(gone).collect()
+    let of_both = |line: &String, others: &[String]| match device(line) {
+        Some(name) => others.iter().any(|other| device(other) == Some(name)),
+        None => true,
+    };
+    let new = now.iter().filter(|line| !before.contains(line) && of_both(line, before)).cloned();
+    let gone = before.iter().filter(|line| !now.contains(line) && of_both(line, now));
+    new.chain(gone.map(|line| format!("gone: {line}"))).collect()
+}
+
+/// `eth0` of `qdisc eth0: mq`.
+fn device(line: &str) -> Option<&str> {
+    line.strip_prefix("qdisc ")?.rsplit_once(": ").map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -43,5 +53,7 @@ mod tests {
         let now = lines("qdisc eth0: fq,qdisc lo: noqueue,rule 0: fault 3");
         let expected = ["qdisc eth0: fq", "rule 0: fault 3", "gone: qdisc eth0: mq"];
         assert_eq!(differences(&before, &now), expected);
+        let now = lines("qdisc lo: noqueue,qdisc veth7: noqueue");
+        assert_eq!(differences(&before, &now), [""; 0], "devices come and go");
     }
 }
