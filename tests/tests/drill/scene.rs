@@ -72,14 +72,15 @@ impl Scene {
         (record, code)
     }
 
-    /// Starts a drill and waits until its faults are there.
+    /// Starts a drill and waits until all its faults are there.
     pub fn start(&self, rest: &str, words: &[&str]) -> Process {
         let file = self.file(rest);
         let mut command = Command::new(binary("guardctl").unwrap());
         command.arg("--socket").arg(self.guardd.socket());
         command.args(["--json", "drill", "run", &file]).args(words);
         let process = Process::spawn(&mut command).unwrap();
-        testbed::wait::until("the drill's faults", LIMIT, || !self.faults().is_empty())
+        let count = rest.matches("[[fault]]").count();
+        testbed::wait::until("the drill's faults", LIMIT, || self.faults().len() == count)
             .unwrap_or_else(|error| panic!("{error:#}: {}", process.last_words()));
         process
     }

@@ -31,6 +31,8 @@ pub use daemon::{Daemon, Progress, Watcher};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// In which time the steady state must hold again after the faults.
 const RECOVERED_FOR: Duration = Duration::from_secs(3);
+/// In which time whoever stops a drill has said so.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// How long faults whose time is over may still be listed.
 const OVERTIME: Duration = Duration::from_secs(30);
 
@@ -78,14 +80,22 @@ pub async fn run(
     let ending = {
         // Dropped at the end of this block, and the faults with it.
         let session = pin!(session);
-        let stop = pin!(async {
+        let mut stop = pin!(async {
             tokio::select! { why = session => why, why = interrupted => why }
         });
-        tokio::select! {
+        let ending = tokio::select! {
             // A reason to stop comes first, when both are there.
             biased;
-            why = stop => Ending::Interrupted(why),
+            why = &mut stop => Ending::Interrupted(why),
             ending = run.until_faults_end(&job) => ending.err().unwrap_or(Ending::Planned),
+        };
+        match ending {
+            // What stops a drill makes its next question fail, and may be told after that.
+            Ending::NotInjected(_) => match tokio::time::timeout(TOLD_WITHIN, stop).await {
+                Ok(why) => Ending::Interrupted(why),
+                Err(_) => ending,
+            },
+            ending => ending,
         }
     };
     run.note(format!("the faults are over: {}", described(&ending)));
