@@ -6,6 +6,7 @@ use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_set_retval};
 use aya_ebpf::programs::SockAddrContext;
 use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
+use guard_common::abi::fault::Subject;
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
@@ -13,6 +14,7 @@ use guard_common::abi::socket::{
     SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
 };
 use guard_common::logic::breaker::Ticket;
+use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
@@ -175,7 +177,17 @@ fn refused(
         return 0;
     }
     let now_ns = socket::now_ns();
-    let refusal = faults::refuse(pair, destination.protected, now_ns);
+    // SAFETY: the context is the helper's argument.
+    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let [high, low] = classify::halves(target.address);
+    let subject = Subject {
+        connection: cookie,
+        destination: fault::destination(high, low, u32::from(target.port)),
+        opened_ns: now_ns,
+        port: u32::from(target.port),
+        ..Subject::default()
+    };
+    let refusal = faults::refuse(pair, destination.protected, now_ns, &subject);
     let Some(stats) = maps::pair_stats(pair) else { return 0 };
     if refusal.would_have != 0 {
         atomics::add(&raw mut stats.would_have, 1);
@@ -183,14 +195,13 @@ fn refused(
     if refusal.errno == 0 {
         return 0;
     }
-    let outcome = outcome_of(refusal.errno);
+    let outcome = outcome_of(refusal.errno, u32::from(target.port), is_stream(ctx));
     atomics::add(&raw mut stats.faulted, 1);
     socket::count_call(stats, outcome, Origin::Injected);
     breaker::failed(pair, admission, outcome, Origin::Injected);
     emit::emit(&Event {
         time_ns: now_ns,
-        // SAFETY: the context is the helper's argument.
-        cookie: unsafe { bpf_get_socket_cookie(ctx.as_ptr()) },
+        cookie,
         duration_ns: 0,
         fault: refusal.fault,
         kind: EVENT_FAULT_REFUSED,
@@ -210,7 +221,10 @@ fn refused(
 
 /// The outcome that a real failure with this errno would have.
 #[inline(always)]
-fn outcome_of(errno: u32) -> Outcome {
+fn outcome_of(errno: u32, port: u32, is_stream: bool) -> Outcome {
+    if !is_stream && guard_common::logic::outcome::is_name_query(SOCKET_UDP, port) {
+        return Outcome::DnsFailure;
+    }
     match errno {
         100 | 101 | 112 | 113 => Outcome::Unreachable,
         110 => Outcome::ConnectTimeout,

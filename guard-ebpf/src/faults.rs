@@ -2,14 +2,19 @@
 
 use aya_ebpf::helpers::generated::bpf_loop;
 use guard_common::abi::fault::{
-    EFFECT_DELAY, EFFECT_DROP, EFFECT_REFUSE, ENGINE_EDT, FaultRule, FaultStats, MAX_PAIR_RULES,
-    PairRules,
+    DIRECTION_EGRESS, EFFECT_DELAY, EFFECT_DROP, EFFECT_RATE, EFFECT_REFUSE, EFFECT_RESET,
+    ENGINE_NFQUEUE, FaultRule, FaultStats, MAX_PAIR_RULES, PairRules, Subject,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::MODE_MONITOR;
 use guard_common::logic::{burst, fault};
 
 use crate::{atomics, maps};
+
+mod share;
+mod thin;
+
+pub(crate) use share::is_chosen;
 
 /// What happens to a packet.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -20,6 +25,8 @@ pub(crate) enum PacketVerdict {
     Delayed,
     /// A rule drops it.
     Dropped,
+    /// A rule drops it, and wants the connection reset: the slot of the rule.
+    Reset(u32),
     /// Monitor mode: a rule would have touched it.
     WouldHave,
 }
@@ -88,12 +95,14 @@ const ANSWER_ERRNO: u64 = 0xfff;
 const ANSWER_WOULD_HAVE: u64 = 1 << 12;
 const ANSWER_DROPPED: u64 = 1 << 13;
 const ANSWER_DELAYED: u64 = 1 << 14;
-/// The delay in ns, or, of a refusal, the slot of its rule.
+const ANSWER_RESET: u64 = 1 << 15;
+/// The delay in ns, or, of a refusal or reset, the slot of its rule.
 const ANSWER_VALUE_AT: u32 = 16;
 
 /// What goes through the loop over a pair's rules, for connects and packets alike.
 struct Walk {
     rules: *const PairRules,
+    subject: Subject,
     asked: u64,
     now_ns: u64,
     /// Answers so far, as one.
@@ -111,9 +120,12 @@ unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
     if index >= rules.count || index >= MAX_PAIR_RULES as u32 {
         return STOP;
     }
-    let answer = guard_fault_rule(rules.slots[index as usize], walk.asked, walk.now_ns);
-    if answer & (ANSWER_ERRNO | ANSWER_DROPPED) != 0 {
-        walk.answer |= answer;
+    let slot = rules.slots[index as usize];
+    let answer = guard_fault_rule(slot, walk.asked, walk.now_ns, &raw const walk.subject);
+    if answer & (ANSWER_ERRNO | ANSWER_DROPPED | ANSWER_RESET) != 0 {
+        // What earlier rules held is not held any more.
+        let bits = walk.answer & ((1 << ANSWER_VALUE_AT) - 1);
+        walk.answer = bits | answer;
         return STOP;
     }
     // Delays add up; whatever else there is are single bits.
@@ -129,32 +141,62 @@ unsafe extern "C" fn step(index: u32, walk: *mut Walk) -> i64 {
 /// each rule, and each outcome of the rules before it. So is the next one.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_fault_rule(slot: u32, asked: u64, now_ns: u64) -> u64 {
+extern "C" fn guard_fault_rule(slot: u32, asked: u64, now_ns: u64, subject: *const Subject) -> u64 {
     let (effect, direction) = ((asked >> ASK_EFFECT_AT) as u32, asked as u32 & 0xff);
     let protected = asked & ASK_PROTECTED != 0;
-    let (Some(control), Some(rule)) = (maps::control(), maps::fault_rule(slot)) else { return 0 };
+    // SAFETY: the verifier checks each caller's pointer, and asks for this check.
+    let (Some(control), Some(rule), Some(subject)) =
+        (maps::control(), maps::fault_rule(slot), unsafe { subject.as_ref() })
+    else {
+        return 0;
+    };
     if effect == EFFECT_REFUSE {
         if rule.effect != EFFECT_REFUSE {
             return 0;
         }
     } else if rule.directions & direction == 0 {
         return 0;
-    } else if rule.effect == EFFECT_DELAY && rule.engine != ENGINE_EDT {
+    }
+    if !fault::is_about(rule, subject) {
+        return 0;
+    }
+    if is_queued(rule, direction) {
         // The gate has counted and queued it before this hook; remember that it is touched.
         let acts = fault::window(rule, now_ns, maps::lease_until_ns()) == fault::Window::Open;
         let touched = acts && !protected && control.mode != MODE_MONITOR;
-        return if touched { ANSWER_DELAYED } else { 0 };
+        return if touched && share::was_chosen(rule, subject) { ANSWER_DELAYED } else { 0 };
     }
     let Some(stats) = maps::fault_stats(slot) else { return 0 };
+    if fault::window(rule, now_ns, maps::lease_until_ns()) == fault::Window::Open
+        && !is_chosen(slot, rule, subject, stats)
+    {
+        return 0;
+    }
     match decide(control.mode, slot, rule, stats, protected, now_ns) {
         Decision::Pass => 0,
         Decision::WouldAct => ANSWER_WOULD_HAVE,
-        Decision::Act(draw) => act(slot, rule, stats, draw),
+        Decision::Act(draw) => act(slot, rule, stats, draw, subject, direction, now_ns),
     }
 }
 
+/// Whether a rule's packets in this direction go through the daemon's queue.
 #[inline(always)]
-fn act(slot: u32, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> u64 {
+fn is_queued(rule: &FaultRule, direction: u32) -> bool {
+    rule.engine == ENGINE_NFQUEUE
+        && direction == DIRECTION_EGRESS
+        && (rule.effect == EFFECT_DELAY || rule.effect == EFFECT_RATE)
+}
+
+#[inline(always)]
+fn act(
+    slot: u32,
+    rule: &FaultRule,
+    stats: &mut FaultStats,
+    draw: u64,
+    subject: &Subject,
+    direction: u32,
+    now_ns: u64,
+) -> u64 {
     match rule.effect {
         EFFECT_REFUSE => {
             atomics::add(&raw mut stats.refused, 1);
@@ -164,6 +206,15 @@ fn act(slot: u32, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> u64 {
             atomics::add(&raw mut stats.dropped, 1);
             ANSWER_DROPPED
         }
+        EFFECT_RESET => {
+            atomics::add(&raw mut stats.reset, 1);
+            (u64::from(slot) << ANSWER_VALUE_AT) | ANSWER_RESET
+        }
+        EFFECT_RATE => match thin::link(slot, rule, stats, subject.bytes, direction, now_ns) {
+            thin::DROPPED => ANSWER_DROPPED,
+            0 => 0,
+            held_ns => (held_ns << ANSWER_VALUE_AT) | ANSWER_DELAYED,
+        },
         _ => {
             atomics::add(&raw mut stats.delayed, 1);
             (maps::delay_ns(rule, draw) << ANSWER_VALUE_AT) | ANSWER_DELAYED
@@ -175,9 +226,20 @@ fn act(slot: u32, rule: &FaultRule, stats: &mut FaultStats, draw: u64) -> u64 {
 /// (`bpf_loop`).
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_fault_walk(bulkhead: u32, service: u32, asked: u64, now_ns: u64) -> u64 {
-    let Some(rules) = maps::pair_rules(PairKey { bulkhead, service }) else { return 0 };
-    let mut walk = Walk { rules, asked, now_ns, answer: 0 };
+extern "C" fn guard_fault_walk(
+    bulkhead: u32,
+    service: u32,
+    asked: u64,
+    now_ns: u64,
+    subject: *const Subject,
+) -> u64 {
+    // SAFETY: as in `guard_fault_rule`.
+    let (Some(rules), Some(subject)) =
+        (maps::pair_rules(PairKey { bulkhead, service }), unsafe { subject.as_ref() })
+    else {
+        return 0;
+    };
+    let mut walk = Walk { rules, subject: *subject, asked, now_ns, answer: 0 };
     // SAFETY: the callback has the signature that the kernel asks for, and `walk` outlives the call.
     unsafe {
         bpf_loop(MAX_PAIR_RULES as u32, step as *mut core::ffi::c_void, (&raw mut walk).cast(), 0);
@@ -186,16 +248,23 @@ extern "C" fn guard_fault_walk(bulkhead: u32, service: u32, asked: u64, now_ns: 
 }
 
 #[inline(always)]
-fn walk(pair: PairKey, effect: u32, direction: u32, protected: bool, now_ns: u64) -> u64 {
+fn walk(
+    pair: PairKey,
+    effect: u32,
+    direction: u32,
+    protected: bool,
+    now_ns: u64,
+    subject: &Subject,
+) -> u64 {
     let protected = if protected { ASK_PROTECTED } else { 0 };
     let asked = (u64::from(effect) << ASK_EFFECT_AT) | protected | u64::from(direction);
-    guard_fault_walk(pair.bulkhead, pair.service, asked, now_ns)
+    guard_fault_walk(pair.bulkhead, pair.service, asked, now_ns, subject)
 }
 
 /// Whether a fault refuses this connect or unconnected send.
 #[inline(always)]
-pub(crate) fn refuse(pair: PairKey, protected: bool, now_ns: u64) -> Refusal {
-    let answer = walk(pair, EFFECT_REFUSE, 0, protected, now_ns);
+pub(crate) fn refuse(pair: PairKey, protected: bool, now_ns: u64, subject: &Subject) -> Refusal {
+    let answer = walk(pair, EFFECT_REFUSE, 0, protected, now_ns, subject);
     let errno = (answer & ANSWER_ERRNO) as u32;
     let fault = match maps::fault_rule((answer >> ANSWER_VALUE_AT) as u32) {
         Some(rule) if errno != 0 => rule.id,
@@ -212,9 +281,13 @@ pub(crate) fn packet(
     direction: u32,
     protected: bool,
     now_ns: u64,
+    subject: &Subject,
     set_departure: impl FnOnce(u64),
 ) -> PacketVerdict {
-    let answer = walk(pair, 0, direction, protected, now_ns);
+    let answer = walk(pair, 0, direction, protected, now_ns, subject);
+    if answer & ANSWER_RESET != 0 {
+        return PacketVerdict::Reset((answer >> ANSWER_VALUE_AT) as u32);
+    }
     if answer & ANSWER_DROPPED != 0 {
         return PacketVerdict::Dropped;
     }

@@ -1,16 +1,20 @@
-//! Gates of the NFQUEUE delay engine: packet filters that an iptables rule asks whether a packet
+//! Gates of the NFQUEUE engine: packet filters that an iptables rule asks whether a packet
 //! of the bulkhead goes through the daemon's queue. All conditions of the fault are checked here,
 //! in the kernel, so that a stopped or hung daemon holds nothing back once its lease is over.
 
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
-use guard_common::abi::fault::EFFECT_DELAY;
+use guard_common::abi::fault::{
+    EFFECT_DELAY, EFFECT_RATE, FaultRule, GateSocket, PACKET_CONNECT, PACKET_PAYLOAD, PACKET_TCP,
+    SHARE_OF_NOTHING, Subject,
+};
 use guard_common::abi::policy::Control;
+use guard_common::logic::fault;
 
 use crate::classify::{self, Address};
 use crate::faults::{self, Decision};
-use crate::headers::bytes;
+use crate::headers::{TCP_SYN, TCP_SYN_ACK, bytes};
 use crate::{atomics, maps, socket};
 
 const PASS: i64 = 0;
@@ -18,7 +22,8 @@ const QUEUE: i64 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 const TCP_FLAGS_OFFSET: usize = 13;
-const SYN_ACK: u8 = 0x12;
+const TCP_DATA_OFFSET: usize = 12;
+const UDP_HEADER_BYTES: u32 = 8;
 
 /// Where an outgoing packet goes.
 #[derive(Clone, Copy)]
@@ -28,6 +33,7 @@ struct Outgoing {
     destination_port: u16,
     tcp: bool,
     tcp_flags: u8,
+    payload: bool,
 }
 
 /// Whether the fault of this gate holds the packet.
@@ -35,7 +41,7 @@ struct Outgoing {
 pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
     let (Some(slot), Some(control)) = (maps::gate_slot(gate), maps::control()) else { return PASS };
     let Some(rule) = maps::fault_rule(slot) else { return PASS };
-    if control.faults_active == 0 || rule.effect != EFFECT_DELAY {
+    if control.faults_active == 0 || (rule.effect != EFFECT_DELAY && rule.effect != EFFECT_RATE) {
         return PASS;
     }
     let Some(packet) = outgoing(ctx) else { return PASS };
@@ -46,14 +52,71 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
     if rule.any_service == 0 && destination.service != rule.service {
         return PASS;
     }
+    let subject = subject(ctx, rule, packet);
+    if !fault::is_about(rule, &subject) {
+        return PASS;
+    }
     let Some(stats) = maps::fault_stats(slot) else { return PASS };
-    match faults::decide(control.mode, slot, rule, stats, destination.protected, socket::now_ns()) {
+    let now_ns = socket::now_ns();
+    if fault::window(rule, now_ns, maps::lease_until_ns()) == fault::Window::Open
+        && !faults::is_chosen(slot, rule, &subject, stats)
+    {
+        return PASS;
+    }
+    match faults::decide(control.mode, slot, rule, stats, destination.protected, now_ns) {
         Decision::Act(_) => {
             atomics::add(&raw mut stats.delayed, 1);
+            if rule.effect == EFFECT_RATE {
+                atomics::add(&raw mut stats.bytes, u64::from(subject.bytes));
+            }
             QUEUE
         }
         Decision::Pass | Decision::WouldAct => PASS,
     }
+}
+
+/// What the packet is to fault rules.
+#[inline(always)]
+fn subject(ctx: &SkBuffContext, rule: &FaultRule, packet: Outgoing) -> Subject {
+    let knocks = packet.tcp_flags & TCP_SYN_ACK == TCP_SYN;
+    let payload = u32::from(packet.payload);
+    let port = u32::from(packet.destination_port);
+    let [high, low] = classify::halves(packet.address);
+    let mut subject = Subject {
+        connection: 0,
+        destination: fault::destination(high, low, port),
+        opened_ns: u64::MAX,
+        call: 0,
+        port,
+        packet: (u32::from(knocks) * PACKET_CONNECT)
+            | (payload * PACKET_PAYLOAD)
+            | (u32::from(packet.tcp) * PACKET_TCP),
+        // SAFETY: a field of the context.
+        bytes: unsafe { (*ctx.skb.skb).len },
+    };
+    if rule.share_of == SHARE_OF_NOTHING && rule.new_only == 0 {
+        return subject;
+    }
+    // SAFETY: the context is the helper's argument.
+    subject.connection = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
+    let known = socket_of(subject.connection, knocks);
+    subject.call = known.call.wrapping_add(payload);
+    if packet.tcp {
+        subject.opened_ns = known.opened_ns;
+    }
+    subject
+}
+
+/// What is known of a socket. Of one whose SYN no gate has seen, it is not known when it was opened.
+#[inline(always)]
+fn socket_of(cookie: u64, knocks: bool) -> GateSocket {
+    if let Some(known) = maps::gate_socket(cookie) {
+        return GateSocket { opened_ns: known.opened_ns, call: known.call, pad: 0 };
+    }
+    let opened_ns = if knocks { socket::now_ns() } else { 0 };
+    let known = GateSocket { opened_ns, call: 0, pad: 0 };
+    maps::remember_gate_socket(cookie, known);
+    known
 }
 
 /// Whether a packet belongs to a connection that the agent accepted: those are never touched. By
@@ -64,7 +127,7 @@ fn accepted(ctx: &SkBuffContext, control: &Control, packet: Outgoing) -> bool {
     if u32::from(packet.source_port) < control.ephemeral_port_low {
         return true;
     }
-    if packet.tcp_flags & SYN_ACK == SYN_ACK {
+    if packet.tcp_flags & TCP_SYN_ACK == TCP_SYN_ACK {
         return true;
     }
     // SAFETY: the context is the helper's argument.
@@ -95,11 +158,19 @@ fn outgoing(ctx: &SkBuffContext) -> Option<Outgoing> {
     let ports = bytes::<4>(skb, l4_offset)?;
     let tcp = protocol == IPPROTO_TCP;
     let [tcp_flags] = if tcp { bytes::<1>(skb, l4_offset + TCP_FLAGS_OFFSET)? } else { [0] };
+    let header_bytes = if tcp {
+        let [data_offset] = bytes::<1>(skb, l4_offset + TCP_DATA_OFFSET)?;
+        u32::from(data_offset >> 4) * 4
+    } else {
+        UDP_HEADER_BYTES
+    };
     Some(Outgoing {
         address,
         source_port: u16::from_be_bytes([ports[0], ports[1]]),
         destination_port: u16::from_be_bytes([ports[2], ports[3]]),
         tcp,
         tcp_flags,
+        // SAFETY: a field of the context.
+        payload: unsafe { (*skb).len } > l4_offset as u32 + header_bytes,
     })
 }

@@ -31,6 +31,8 @@ pub(crate) const TCP_RST: u8 = 4;
 /// Where the parts of a packet are.
 #[derive(Clone, Copy)]
 pub(crate) struct Headers {
+    /// Offset of the TCP or UDP header from the IP header.
+    pub(crate) l4_offset: u32,
     /// Offset of the payload from the IP header.
     pub(crate) payload_offset: u32,
     /// Length of the payload (of all segments, if the stack has not cut it yet).
@@ -72,7 +74,7 @@ pub(crate) fn parse(skb: *const __sk_buff) -> Option<Headers> {
         if both[0] & 0xf == 5 && both[9] == IPPROTO_TCP && whole {
             let header_bytes = usize::from(both[32] >> 4) * 4;
             let ports = [both[20], both[21], both[22], both[23]];
-            return headers(length, IPV4_HEADER_BYTES + header_bytes, both[33], ports);
+            return headers(length, IPV4_HEADER_BYTES, header_bytes, both[33], ports);
         }
     }
     let (l4_offset, l4_protocol) = match protocol {
@@ -91,13 +93,20 @@ pub(crate) fn parse(skb: *const __sk_buff) -> Option<Headers> {
         }
         _ => return None,
     };
-    headers(length, l4_offset + header_bytes, tcp_flags, ports)
+    headers(length, l4_offset, header_bytes, tcp_flags, ports)
 }
 
 #[inline(always)]
-fn headers(length: u32, before: usize, tcp_flags: u8, ports: [u8; 4]) -> Option<Headers> {
-    let payload_offset = before as u32;
+fn headers(
+    length: u32,
+    l4_offset: usize,
+    header_bytes: usize,
+    tcp_flags: u8,
+    ports: [u8; 4],
+) -> Option<Headers> {
+    let payload_offset = (l4_offset + header_bytes) as u32;
     Some(Headers {
+        l4_offset: l4_offset as u32,
         payload_offset,
         payload_bytes: length.checked_sub(payload_offset)?,
         tcp_flags,

@@ -15,7 +15,8 @@ use guard_common::abi::breaker::{
     BreakerPolicy, BreakerSlot, MAX_POLICIES, TRANSITIONS_KEPT, Transition,
 };
 use guard_common::abi::fault::{
-    DISTRIBUTIONS, FaultRule, FaultStats, JitterTable, MAX_DELAY_GATES, MAX_FAULT_RULES, PairRules,
+    DISTRIBUTIONS, Drawn, DrawnKey, FaultRule, FaultStats, GateSocket, JitterTable,
+    MAX_DELAY_GATES, MAX_FAULT_RULES, MAX_SHARED_CONNECTIONS, PairRules, RateState,
 };
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
@@ -90,6 +91,24 @@ static JITTER: Array<JitterTable> = Array::with_max_entries(DISTRIBUTIONS as u32
 /// How many random decisions each rule has taken, and whether it is in a burst (`logic::burst`).
 #[map]
 static FAULT_DRAWS: Array<u64> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// How many connections or calls each rule has drawn for its share of them.
+#[map]
+static SHARE_DRAWS: Array<u64> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// Whether a rule drew a connection, or its last call.
+#[map]
+static SHARES: LruHashMap<DrawnKey, Drawn> =
+    LruHashMap::with_max_entries(MAX_SHARED_CONNECTIONS as u32, 0);
+
+/// When the thin link of each rule is free again.
+#[map]
+static RATES: Array<RateState> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
+
+/// What the gates know of sockets, for rules that are about some connections or calls only.
+#[map]
+static GATE_SOCKETS: LruHashMap<u64, GateSocket> =
+    LruHashMap::with_max_entries(MAX_SHARED_CONNECTIONS as u32, 0);
 
 /// Rules that apply to a (bulkhead, service).
 #[map]
@@ -266,6 +285,51 @@ pub(crate) fn draw(slot: u32, rule: &FaultRule) -> u64 {
     // Two CPUs that end one burst at once begin the next: as likely as it is harmless.
     crate::atomics::toggle(word, burst::toggled(old, lost, rule.burst_end));
     (old & !burst::LOST) | lost
+}
+
+/// Takes one decision of a rule about a connection or call: whether it is among its share.
+#[inline(always)]
+pub(crate) fn draw_share(slot: u32, rule: &FaultRule) -> bool {
+    let Some(count) = SHARE_DRAWS.get_ptr_mut(slot) else { return false };
+    // Another sequence than that of the packets.
+    random::hits(!rule.seed, crate::atomics::fetch_add(count, 1), rule.share)
+}
+
+/// What a rule drew for a connection before.
+#[inline(always)]
+pub(crate) fn drawn(key: DrawnKey) -> Option<Drawn> {
+    // SAFETY: a map value, alive for the program.
+    SHARES.get_ptr(key).map(|drawn| unsafe { *drawn })
+}
+
+/// Remembers what a rule drew for a connection. Without room it is drawn anew for its next packet.
+#[inline(always)]
+pub(crate) fn remember_drawn(key: DrawnKey, drawn: Drawn) {
+    if SHARES.insert(key, drawn, 0).is_err() {
+        hook_stats(|stats| &raw mut stats.storage_failures);
+    }
+}
+
+/// The thin link of a rule.
+#[inline(always)]
+pub(crate) fn rate(slot: u32) -> Option<&'static mut RateState> {
+    // SAFETY: a map value, alive for the program; words are changed by compare-and-swap only.
+    RATES.get_ptr_mut(slot).map(|state| unsafe { &mut *state })
+}
+
+/// What the gates know of a socket.
+#[inline(always)]
+pub(crate) fn gate_socket(cookie: u64) -> Option<&'static mut GateSocket> {
+    // SAFETY: a map value, alive for the program.
+    GATE_SOCKETS.get_ptr_mut(cookie).map(|socket| unsafe { &mut *socket })
+}
+
+/// Remembers a socket for the gates.
+#[inline(always)]
+pub(crate) fn remember_gate_socket(cookie: u64, socket: GateSocket) {
+    if GATE_SOCKETS.insert(cookie, socket, 0).is_err() {
+        hook_stats(|stats| &raw mut stats.storage_failures);
+    }
 }
 
 /// What a rule makes of its `draw`-th packet, in ns.

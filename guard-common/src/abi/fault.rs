@@ -15,6 +15,34 @@ pub const EFFECT_DROP: u32 = 1;
 pub const EFFECT_REFUSE: u32 = 2;
 /// Hold outgoing packets.
 pub const EFFECT_DELAY: u32 = 3;
+/// Answer a request on an open connection with a TCP reset.
+pub const EFFECT_RESET: u32 = 4;
+/// Let no more bytes pass in a time than a thin link would: hold outgoing packets, drop incoming ones.
+pub const EFFECT_RATE: u32 = 5;
+
+/// Kinds of packets, as bits: a SYN of the agent's own.
+pub const PACKET_CONNECT: u32 = 1;
+/// It carries payload.
+pub const PACKET_PAYLOAD: u32 = 2;
+/// It is TCP.
+pub const PACKET_TCP: u32 = 4;
+
+/// What a rule is about a share of: nothing, which is everything.
+pub const SHARE_OF_NOTHING: u32 = 0;
+/// Of the calls of each connection.
+pub const SHARE_OF_CALLS: u32 = 1;
+/// Of the connections.
+pub const SHARE_OF_CONNECTIONS: u32 = 2;
+/// Of the destinations (address and port).
+pub const SHARE_OF_DESTINATIONS: u32 = 3;
+/// Connections that are remembered as drawn or not, and whose calls the gates count; the oldest make
+/// room, and are drawn anew if they are still there.
+pub const MAX_SHARED_CONNECTIONS: usize = 16_384;
+
+/// Longest queue of a thin link, in ns: what would wait longer is dropped, as a router does.
+pub const RATE_QUEUE_NS: u64 = 1_000_000_000;
+/// How long a thin link lets incoming packets come faster than its rate, in ns.
+pub const RATE_BURST_NS: u64 = 100_000_000;
 
 /// The delay is made by an earliest departure time and the `fq` qdisc.
 pub const ENGINE_EDT: u32 = 1;
@@ -79,8 +107,105 @@ pub struct FaultRule {
     pub any_service: u32,
     /// `DISTRIBUTION_*` of the jitter.
     pub distribution: u32,
+    /// Only packets with all of these `PACKET_*` bits; 0 = all.
+    pub packets: u32,
+    /// Bytes (of IP packets) per second and direction of a thin link.
+    pub rate_bytes_per_second: u64,
+    /// Chance in 1/2^32 that what `share_of` names is a target.
+    pub share: u64,
+    /// `SHARE_OF_*`.
+    pub share_of: u32,
+    /// 1 = only connections that were opened since `not_before_ns`; datagrams always count as new.
+    pub new_only: u32,
+    /// Only this port of the peer; 0 = all.
+    pub port: u32,
     /// Always 0.
     pub pad: u32,
+}
+
+/// What a packet or connect is to the rules.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Socket cookie.
+    pub connection: u64,
+    /// A number of its destination: `logic::fault::destination`.
+    pub destination: u64,
+    /// When the connection was opened (boottime ns); 0 = before anybody looked; all ones = it has no
+    /// beginning (datagrams).
+    pub opened_ns: u64,
+    /// Number of its call on the connection.
+    pub call: u32,
+    /// Peer's port, host order.
+    pub port: u32,
+    /// `PACKET_*` bits.
+    pub packet: u32,
+    /// Length with headers.
+    pub bytes: u32,
+}
+
+/// Of a connection or call: whether a rule drew it as a target.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drawn {
+    /// Number of the call that was drawn.
+    pub call: u32,
+    /// 1 = it is a target.
+    pub hit: u32,
+}
+
+/// Key of [`Drawn`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DrawnKey {
+    /// Id of the fault.
+    pub fault: u64,
+    /// Socket cookie.
+    pub connection: u64,
+}
+
+/// What the gates know of a socket, whose storage they cannot see.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateSocket {
+    /// As [`Subject::opened_ns`].
+    pub opened_ns: u64,
+    /// As [`Subject::call`].
+    pub call: u32,
+    /// Always 0.
+    pub pad: u32,
+}
+
+/// When a thin link is free again (boottime ns), by direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RateState {
+    /// For packets that the bulkhead sends.
+    pub egress_free_ns: u64,
+    /// For packets that it receives.
+    pub ingress_free_ns: u64,
+}
+
+/// Asks the daemon to reset a connection: what the packet said to which it is the answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ResetOrder {
+    /// Socket cookie.
+    pub cookie: u64,
+    /// Id of the fault.
+    pub fault: u64,
+    /// The agent's address, in the form of [`super::policy::EndpointMatch::address`].
+    pub local: [u8; 16],
+    /// The peer's.
+    pub peer: [u8; 16],
+    /// The agent's port, host order.
+    pub local_port: u32,
+    /// The peer's.
+    pub peer_port: u32,
+    /// Sequence number that the agent's TCP expects next, host order.
+    pub sequence: u32,
+    /// 4 or 6.
+    pub ip_version: u32,
 }
 
 /// Quantiles of a distribution with mean 0, at 0/[`JITTER_STEPS`] … 1, in 1/65536 of the jitter.
@@ -125,12 +250,36 @@ pub struct FaultStats {
     pub protected: u64,
     /// Matches that would have been hit, in monitor mode.
     pub would_have: u64,
+    /// Requests answered with a reset.
+    pub reset: u64,
+    /// Bytes that a thin link let pass.
+    pub bytes: u64,
+    /// Connections or calls that were looked at for a share of them, …
+    pub candidates: u64,
+    /// … and those of them that were drawn.
+    pub chosen: u64,
 }
 
 const _: () = {
-    assert!(size_of::<FaultRule>() == 112);
+    assert!(size_of::<FaultRule>() == 144);
     assert!(size_of::<JitterTable>() == 4 * (JITTER_STEPS + 1));
     assert!(size_of::<PairRules>() == 36);
-    assert!(size_of::<FaultStats>() == 56);
+    assert!(size_of::<FaultStats>() == 88);
+    assert!(size_of::<Subject>() == 40);
+    assert!(size_of::<DrawnKey>() == 16 && size_of::<Drawn>() == 8);
+    assert!(size_of::<GateSocket>() == 16 && size_of::<RateState>() == 16);
+    // Told from an event by its length.
+    assert!(size_of::<ResetOrder>() == 64 && size_of::<super::event::Event>() != 64);
 };
-pod!(FaultRule, JitterTable, PairRules, FaultStats);
+pod!(
+    FaultRule,
+    JitterTable,
+    PairRules,
+    FaultStats,
+    Subject,
+    Drawn,
+    DrawnKey,
+    GateSocket,
+    RateState
+);
+pod!(ResetOrder);

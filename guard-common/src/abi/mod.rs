@@ -15,7 +15,7 @@ pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

@@ -35,6 +35,12 @@ pub(crate) use sink::Sink;
 /// What to do when there is no such file.
 pub(crate) const IF_MISSING: &str = "give the path with --config, or start from configs/guard.toml";
 
+/// A data rate as files and the command line have it (`1Mbit`), in bits per second; what is wrong
+/// with it otherwise.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    text::rate::parse(text).map_err(|problem| format!("{}; {}", problem.what, problem.help))
+}
+
 /// A file without errors.
 #[derive(Clone, Debug)]
 pub struct Loaded {

@@ -33,7 +33,7 @@ pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, Window
 pub use drill::{
     DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
 };
-pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults};
+pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

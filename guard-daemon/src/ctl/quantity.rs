@@ -66,6 +66,11 @@ pub(super) fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A data rate in bits per second: `1Mbit`.
+pub(super) fn rate(text: &str) -> Result<u64, String> {
+    crate::config::rate(text.trim())
+}
+
 /// The name of an errno, in its form; guardd knows which there are.
 pub(super) fn errno(text: &str) -> Result<String, String> {
     let is_name = text.starts_with('E')

@@ -75,11 +75,26 @@ impl Guard {
             return Err(wrong(error, "it would prove nothing: add a [[fault]]"));
         }
         let mut plan = DrillPlan { schema: "guard.drill_plan/1".into(), ..DrillPlan::default() };
+        let mut queued: Vec<FaultSpec> = Vec::new();
         for fault in &request.faults {
             // The seed is not needed to plan.
             let spec = FaultSpec::check(fault, &state.plan, || 0).map_err(|error| error.body())?;
             let engine = self.engine_for(state, &spec).map_err(|error| error.body())?;
             plan.faults.push(planned(state, &spec, engine)?);
+            if engine != Some(Engine::Nfqueue) {
+                continue;
+            }
+            if let Some(other) = queued.iter().find(|other| other.meets(&spec)) {
+                let error = format!(
+                    "{} and {} would hold the same packets of {} at the same time, and the NFQUEUE \
+                     engine holds a packet once",
+                    other.text(),
+                    spec.text(),
+                    spec.bulkhead
+                );
+                return Err(wrong(error, "let one end before the other begins, or leave one out"));
+            }
+            queued.push(spec);
         }
         plan.protected = state.plan.daemon.protected.iter().map(ToString::to_string).collect();
         plan.protected.extend(ALWAYS_PROTECTED.map(str::to_owned));

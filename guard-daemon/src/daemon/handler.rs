@@ -13,7 +13,7 @@ use crate::control::api::{
     Joined, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, Peer};
-use crate::fault::{Context, Effect, Engine, FaultError, FaultSpec};
+use crate::fault::{Context, Engine, FaultError, FaultSpec};
 use crate::observe::with_ids;
 use crate::plan::OTHER;
 
@@ -212,7 +212,7 @@ impl Guard {
         Ok(record)
     }
 
-    /// The engine for a latency; other effects need none. Refuses a service that is protected as a
+    /// The engine that holds packets; most effects need none. Refuses a service that is protected as a
     /// whole, which no fault would ever touch.
     pub(super) fn engine_for(
         &self,
@@ -236,7 +236,7 @@ impl Guard {
                 spec.service.as_deref().unwrap_or(OTHER)
             )));
         }
-        let Effect::Latency { delay, jitter, distribution } = &spec.effect else { return Ok(None) };
+        let Some(longest) = spec.effect.longest_hold() else { return Ok(None) };
         if state.monitor() {
             // Decides and counts in the kernel; no packet is held.
             return Ok(Some(Engine::Edt));
@@ -253,7 +253,7 @@ impl Guard {
         }
         let addresses: Vec<_> = nets.iter().map(ipnet::IpNet::addr).collect();
         self.engines
-            .choose(&addresses, distribution.longest(*delay, *jitter))
+            .choose(&addresses, longest)
             .map(Some)
             .map_err(|refusal| FaultError::Engine(refusal.to_string()))
     }

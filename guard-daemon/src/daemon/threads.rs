@@ -13,7 +13,8 @@ use guard_common::abi::event::EVENT_BREAKER;
 use super::cutting::CutOrder;
 use super::error::DaemonError;
 use super::state::{Guard, State};
-use crate::kernel::{EventReader, KernelError};
+use crate::kernel::{EventReader, KernelError, Told};
+use crate::net::reset::Resetter;
 use crate::observe::{decode, with_ids};
 use crate::telemetry::notify;
 
@@ -184,9 +185,14 @@ impl Guard {
 }
 
 fn read_events(guard: &Guard, mut reader: EventReader, stop: &AtomicBool) {
+    let mut resetter = Resetter::default();
     while !stop.load(Ordering::Relaxed) {
         let mut breakers_changed = false;
-        let read = reader.read(EVENT_WAIT, EVENT_BATCH, |event| {
+        let read = reader.read(EVENT_WAIT, EVENT_BATCH, |told| {
+            let event = match told {
+                Told::Event(event) => event,
+                Told::Reset(order) => return resetter.obey(&order),
+            };
             if event.kind == EVENT_BREAKER {
                 breakers_changed = true;
                 return;

@@ -7,19 +7,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use guard_common::abi::fault::{
-    DIRECTION_EGRESS, DIRECTION_INGRESS, EFFECT_DELAY, EFFECT_DROP, EFFECT_REFUSE, ENGINE_EDT,
-    ENGINE_NFQUEUE, FaultRule, FaultStats, MAX_DELAY_GATES, MAX_FAULT_RULES,
-};
+use guard_common::abi::fault::{MAX_DELAY_GATES, MAX_FAULT_RULES};
 use guard_common::abi::ids::PairKey;
 
+use super::counters::{counters, held_of};
 use super::engine::Engine;
 use super::error::FaultError;
-use super::request::{Effect, FaultSpec};
-use crate::control::api::{FaultCounters, FaultRecord};
+use super::request::FaultSpec;
+use super::rule::{kernel_rule, profile};
+use crate::control::api::{FaultCounters, FaultRecord, Held};
 use crate::journal::{BpffsError, OwnBpffs, UndoLog};
 use crate::kernel::{Kernel, boottime_ns};
-use crate::net::delay::DelayProfile;
 use crate::net::delay::process::DelayProcess;
 use crate::net::iptables::{self, DelayRule, Installed};
 
@@ -152,7 +150,7 @@ impl FaultManager {
             .make_delay(&mut fault, engine, context)
             .and_then(|()| self.arm(id, &mut fault, engine, context.kernel));
         if let Err(error) = made {
-            for problem in self.take_down(fault, context.kernel, context.undo) {
+            for problem in self.take_down(fault, context.kernel, context.undo).1 {
                 tracing::error!(fault = id, problem, "after a failed injection");
             }
             return Err(error);
@@ -193,11 +191,18 @@ impl FaultManager {
         engine: Option<Engine>,
         context: &mut Context<'_>,
     ) -> Result<(), FaultError> {
-        let (Some(Engine::Nfqueue), Effect::Latency { delay, jitter, distribution }, false) =
-            (engine, &fault.spec.effect, context.monitor)
-        else {
-            return Ok(());
-        };
+        let (Some(Engine::Nfqueue), false) = (engine, context.monitor) else { return Ok(()) };
+        let Some(profile) = profile(&fault.spec) else { return Ok(()) };
+        // netfilter goes on with the next hook when a queue lets go: the second queue for the same
+        // packets would never see one.
+        let same = |other: &&Active| other.delay.is_some() && other.meets(fault);
+        if let Some((id, other)) = self.active.iter().find(|(_, other)| same(other)) {
+            return Err(FaultError::Request(format!(
+                "fault {id} ({}) holds the same packets already, and the NFQUEUE engine holds a \
+                 packet once; end that first, or let this one start after it",
+                other.spec.text()
+            )));
+        }
         let gate = (0..MAX_DELAY_GATES as u32)
             .find(|gate| self.gates().all(|used| used != *gate))
             .ok_or_else(|| {
@@ -206,12 +211,6 @@ impl FaultManager {
                 ))
             })?;
         self.bpffs.mount(context.undo)?;
-        let profile = DelayProfile {
-            delay: *delay,
-            jitter: *jitter,
-            distribution: *distribution,
-            seed: fault.spec.seed,
-        };
         // Another program may own a number.
         let first = QUEUE_BASE + gate as u16;
         let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
@@ -282,7 +281,9 @@ impl FaultManager {
         why.clone_into(&mut record.ended);
         "ended".clone_into(&mut record.state);
         record.remaining_seconds = 0.0;
-        problems.extend(self.take_down(fault, kernel, undo));
+        let (held, left) = self.take_down(fault, kernel, undo);
+        record.held = held;
+        problems.extend(left);
         if self.ended.len() == REMEMBERED {
             self.ended.pop_front();
         }
@@ -290,9 +291,15 @@ impl FaultManager {
         Some((record, problems))
     }
 
-    /// Takes everything of a fault off the host; returns what could not be removed.
-    fn take_down(&mut self, fault: Active, kernel: &mut Kernel, undo: &mut UndoLog) -> Vec<String> {
-        let mut problems = Vec::new();
+    /// Takes everything of a fault off the host; returns for how long its packets were held, and what
+    /// could not be removed.
+    fn take_down(
+        &mut self,
+        fault: Active,
+        kernel: &mut Kernel,
+        undo: &mut UndoLog,
+    ) -> (Option<Held>, Vec<String>) {
+        let (mut problems, mut held) = (Vec::new(), None);
         let mut note = |result: Result<(), String>| {
             if let Err(problem) = result {
                 problems.push(problem);
@@ -307,13 +314,16 @@ impl FaultManager {
                 note(iptables::remove(rule, undo).map_err(|e| e.to_string()));
             }
             match self.delays.stop(queue) {
-                Ok(stats) => tracing::debug!(queue, ?stats, "delay queue given back"),
+                Ok(stats) => {
+                    tracing::debug!(queue, ?stats, "delay queue given back");
+                    held = stats.as_ref().map(held_of);
+                }
                 // Packets may be lost, but the queue went with its process: nothing is left.
                 Err(error) => tracing::error!(queue, %error, "a delay queue did not end cleanly"),
             }
             note(kernel.close_gate(gate, self.bpffs.path()).map_err(|e| e.to_string()));
         }
-        problems
+        (held, problems)
     }
 
     /// Ids of the faults whose time is over.
@@ -356,53 +366,20 @@ impl FaultManager {
     }
 }
 
+impl Active {
+    /// Whether there is a packet and a time that a fault which begins now would be about, too.
+    fn meets(&self, new: &Self) -> bool {
+        let (start_ns, end_ns) = span_from_now(&new.spec);
+        self.start_ns < end_ns
+            && start_ns < self.end_ns
+            && self.pairs.iter().any(|pair| new.pairs.contains(pair))
+    }
+}
+
 /// First and last moment of a fault that is armed now (CLOCK_BOOTTIME, ns).
 fn span_from_now(spec: &FaultSpec) -> (u64, u64) {
     let start_ns = boottime_ns().saturating_add(spec.start_after.as_nanos() as u64);
     (start_ns, start_ns.saturating_add(spec.duration.as_nanos() as u64))
-}
-
-fn kernel_rule(
-    id: u64,
-    spec: &FaultSpec,
-    engine: Option<Engine>,
-    start_ns: u64,
-    end_ns: u64,
-    pairs: &[PairKey],
-) -> FaultRule {
-    let (probability, burst_end) = spec.effect.chances();
-    let mut rule = FaultRule {
-        id,
-        not_before_ns: start_ns,
-        expires_at_ns: end_ns,
-        seed: spec.seed,
-        probability,
-        burst_end,
-        pulse_on_ns: spec.pulse.map_or(0, |pulse| pulse.on.as_nanos() as u64),
-        pulse_period_ns: spec.pulse.map_or(0, |pulse| (pulse.on + pulse.off).as_nanos() as u64),
-        any_service: u32::from(spec.service.is_none()),
-        service: pairs.first().map_or(0, |pair| pair.service),
-        ..FaultRule::default()
-    };
-    match &spec.effect {
-        Effect::Latency { delay, jitter, distribution } => {
-            rule.effect = EFFECT_DELAY;
-            rule.directions = DIRECTION_EGRESS;
-            rule.delay_ns = delay.as_nanos() as u64;
-            rule.jitter_ns = jitter.as_nanos() as u64;
-            rule.distribution = distribution.id();
-            rule.engine = if engine == Some(Engine::Nfqueue) { ENGINE_NFQUEUE } else { ENGINE_EDT };
-        }
-        Effect::Loss { .. } => {
-            rule.effect = EFFECT_DROP;
-            rule.directions = DIRECTION_EGRESS | DIRECTION_INGRESS;
-        }
-        Effect::Refuse { errno, .. } => {
-            rule.effect = EFFECT_REFUSE;
-            rule.errno = *errno as u32;
-        }
-    }
-    rule
 }
 
 fn record(id: u64, fault: &Active, kernel: &Kernel) -> FaultRecord {
@@ -430,11 +407,7 @@ fn record(id: u64, fault: &Active, kernel: &Kernel) -> FaultRecord {
         seed: fault.spec.seed,
         drill: fault.spec.drill.clone(),
         counters,
+        held: None,
         warnings,
     }
-}
-
-fn counters(stats: FaultStats) -> FaultCounters {
-    let FaultStats { matched, delayed, dropped, refused, expired, protected, would_have } = stats;
-    FaultCounters { matched, delayed, dropped, refused, expired, protected, would_have }
 }

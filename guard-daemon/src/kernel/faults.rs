@@ -4,7 +4,9 @@
 use std::io;
 
 use aya::maps::MapError;
-use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, MAX_FAULT_RULES, PairRules};
+use guard_common::abi::fault::{
+    FaultRule, FaultStats, JitterTable, MAX_FAULT_RULES, PairRules, RateState,
+};
 use guard_common::abi::ids::PairKey;
 
 use super::error::KernelError;
@@ -31,6 +33,12 @@ impl Kernel {
         self.fault_draws
             .set(slot, 0_u64, 0)
             .map_err(KernelError::map("FAULT_DRAWS", "clearing"))?;
+        self.share_draws
+            .set(slot, 0_u64, 0)
+            .map_err(KernelError::map("SHARE_DRAWS", "clearing"))?;
+        self.rates
+            .set(slot, RateState::default(), 0)
+            .map_err(KernelError::map("RATES", "clearing"))?;
         self.fault_rules.set(slot, rule, 0).map_err(KernelError::map("FAULT_RULES", "writing"))
     }
 
@@ -96,8 +104,20 @@ impl Kernel {
             self.fault_stats.get(&slot, 0).map_err(KernelError::map("FAULT_STATS", "reading"))?;
         let mut sum = FaultStats::default();
         for cpu in per_cpu.iter() {
-            let FaultStats { matched, delayed, dropped, refused, expired, protected, would_have } =
-                &mut sum;
+            // Destructured, so that a new counter cannot be forgotten here.
+            let FaultStats {
+                matched,
+                delayed,
+                dropped,
+                refused,
+                expired,
+                protected,
+                would_have,
+                reset,
+                bytes,
+                candidates,
+                chosen,
+            } = &mut sum;
             *matched += cpu.matched;
             *delayed += cpu.delayed;
             *dropped += cpu.dropped;
@@ -105,6 +125,10 @@ impl Kernel {
             *expired += cpu.expired;
             *protected += cpu.protected;
             *would_have += cpu.would_have;
+            *reset += cpu.reset;
+            *bytes += cpu.bytes;
+            *candidates += cpu.candidates;
+            *chosen += cpu.chosen;
         }
         Ok(sum)
     }

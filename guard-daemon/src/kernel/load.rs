@@ -12,7 +12,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
-use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules};
+use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::stats::{HookStats, PairStats};
@@ -81,6 +81,8 @@ pub struct Kernel {
     pub(super) fault_stats: PerCpuArray<MapData, FaultStats>,
     pub(super) jitter: Array<MapData, JitterTable>,
     pub(super) fault_draws: Array<MapData, u64>,
+    pub(super) share_draws: Array<MapData, u64>,
+    pub(super) rates: Array<MapData, RateState>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
     pub(super) breakers: Breakers,
     pub(super) gates: Array<MapData, u32>,
@@ -139,6 +141,8 @@ impl Kernel {
             fault_stats: take!(ebpf, "FAULT_STATS"),
             jitter: take!(ebpf, "JITTER"),
             fault_draws: take!(ebpf, "FAULT_DRAWS"),
+            share_draws: take!(ebpf, "SHARE_DRAWS"),
+            rates: take!(ebpf, "RATES"),
             pair_rules: take!(ebpf, "PAIR_RULES"),
             breakers: Breakers {
                 of_pair: take!(ebpf, "BREAKER_OF_PAIR"),

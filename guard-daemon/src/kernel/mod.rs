@@ -30,7 +30,7 @@ pub use attach::Attached;
 pub use breakers::{BreakerView, OperatorStep, Transitions};
 pub use clock::{boottime_ns, wall_of_boottime_ns};
 pub use error::KernelError;
-pub use events::{EventReader, decode_socket};
+pub use events::{EventReader, Told, decode_socket};
 pub use features::{Feature, check as check_features};
 pub use lease::Lease;
 pub use load::{Kernel, LoadOptions};

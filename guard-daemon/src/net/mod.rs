@@ -9,6 +9,7 @@ pub mod delay;
 pub mod iptables;
 mod netlink;
 pub mod qdisc;
+pub mod reset;
 pub mod resolver;
 pub mod sock_diag;
 #[cfg(test)]

@@ -292,6 +292,7 @@ impl Sample {
                 ("delayed", c.delayed),
                 ("dropped", c.dropped),
                 ("refused", c.refused),
+                ("reset", c.reset),
                 ("expired", c.expired),
                 ("protected", c.protected),
             ]

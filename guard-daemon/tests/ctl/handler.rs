@@ -227,6 +227,7 @@ impl Handler for TestHandler {
             seed: request.seed.unwrap_or(7),
             drill: request.drill,
             counters: FaultCounters { matched, ..FaultCounters::default() },
+            held: None,
             warnings: vec![],
         };
         let end = Instant::now() + Duration::from_secs_f64(request.duration_seconds);

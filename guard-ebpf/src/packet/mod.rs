@@ -4,19 +4,23 @@ use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_ktime_get_ns, bpf_sk_fullsock};
 use aya_ebpf::programs::SkBuffContext;
-use guard_common::abi::fault::{DIRECTION_EGRESS, DIRECTION_INGRESS};
+use guard_common::abi::fault::{
+    DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_CONNECT, PACKET_PAYLOAD, PACKET_TCP, Subject,
+};
 use guard_common::abi::policy::{Control, FLAG_HOLDS};
 use guard_common::abi::socket::{
     SOCKET_FAULTED, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
+use guard_common::logic::fault;
 
 use crate::faults::PacketVerdict;
 use crate::headers::{self, Headers, TCP_FIN, TCP_RST, TCP_SYN, TCP_SYN_ACK};
-use crate::{atomics, breaker, faults, maps, socket};
+use crate::{atomics, breaker, classify, faults, maps, socket};
 
 mod adopt;
 mod received;
+mod reset;
 mod sent;
 
 const PASS: i32 = 1;
@@ -85,7 +89,7 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
     let Some(stats) = maps::pair_stats(socket::pair(state)) else {
         return PacketVerdict::Untouched;
     };
-    let verdict = disturb(control, state, stats, skb, sent);
+    let verdict = disturb(ctx, control, state, stats, &headers, sent);
     if sent {
         sent::on_sent(ctx, state, stats, &headers, verdict);
     } else if verdict != PacketVerdict::Dropped {
@@ -106,24 +110,32 @@ fn says_nothing(headers: &Headers, sent: bool) -> bool {
 /// Applies the faults of the socket's bulkhead and service.
 #[inline(always)]
 fn disturb(
+    ctx: &SkBuffContext,
     control: &Control,
     state: &mut SocketState,
     stats: &mut PairStats,
-    skb: *mut __sk_buff,
+    headers: &Headers,
     sent: bool,
 ) -> PacketVerdict {
     if control.faults_active == 0 || state.flags & SOCKET_PASSIVE != 0 {
         return PacketVerdict::Untouched;
     }
-    let verdict = faults::packet(
+    let skb = ctx.skb.skb;
+    let subject = subject(ctx, state, headers, sent);
+    let mut verdict = faults::packet(
         socket::pair(state),
         if sent { DIRECTION_EGRESS } else { DIRECTION_INGRESS },
         state.flags & SOCKET_PROTECTED != 0,
         socket::now_ns(),
+        &subject,
         |delay_ns| depart_later(skb, delay_ns),
     );
+    if let PacketVerdict::Reset(slot) = verdict {
+        reset::guard_order_reset(skb, slot);
+        verdict = PacketVerdict::Dropped;
+    }
     match verdict {
-        PacketVerdict::Untouched => {}
+        PacketVerdict::Untouched | PacketVerdict::Reset(_) => {}
         PacketVerdict::WouldHave => atomics::add(&raw mut stats.would_have, 1),
         PacketVerdict::Delayed | PacketVerdict::Dropped => {
             atomics::add(&raw mut stats.faulted, 1);
@@ -131,6 +143,29 @@ fn disturb(
         }
     }
     verdict
+}
+
+/// What the packet is to fault rules.
+#[inline(always)]
+fn subject(ctx: &SkBuffContext, state: &SocketState, headers: &Headers, sent: bool) -> Subject {
+    let payload = u32::from(headers.payload_bytes != 0);
+    let tcp = u32::from(headers.tcp_flags != 0);
+    let knocks = u32::from(sent && headers.tcp_flags & TCP_SYN_ACK == TCP_SYN);
+    // A request, and what comes before the first byte of its answer, are of the call that is not
+    // counted yet; the rest of the answer is of the one before.
+    let of_next = u32::from(state.exchange_start_ns != 0) | (u32::from(sent) & payload);
+    let datagram = state.flags & SOCKET_UDP != 0 && state.connect_start_ns == 0;
+    let [high, low] = classify::halves(state.peer);
+    Subject {
+        connection: cookie(ctx),
+        destination: fault::destination(high, low, state.peer_port),
+        opened_ns: if datagram { u64::MAX } else { state.connect_start_ns },
+        call: state.exchanges.wrapping_add(of_next),
+        port: state.peer_port,
+        packet: (knocks * PACKET_CONNECT) | (payload * PACKET_PAYLOAD) | (tcp * PACKET_TCP),
+        // SAFETY: a field of the context.
+        bytes: unsafe { (*ctx.skb.skb).len },
+    }
 }
 
 /// Sets the earliest departure time, never earlier than one that is set already.

@@ -15,7 +15,7 @@ use guard_common::logic::{exchange, histogram};
 use super::cookie;
 use crate::answer::{self, Answer};
 use crate::headers::{Headers, TCP_FIN, TCP_RST};
-use crate::{atomics, breaker, emit, http, socket};
+use crate::{atomics, breaker, emit, http, maps, socket};
 
 const SRTT_SHIFT: u32 = 3;
 /// Every so many answered calls of a connection its round-trip time is taken.
@@ -93,6 +93,11 @@ fn answered(
         count_retransmits(sk, state, stats);
     }
     atomics::add32(&raw mut state.exchanges, 1);
+    if maps::control().is_some_and(|control| control.faults_active != 0)
+        && let Some(known) = maps::gate_socket(cookie(ctx))
+    {
+        known.call = state.exchanges;
+    }
     let outcome = answer.outcome;
     socket::count_call_number(stats, outcome, socket::origin(state));
     if let Some(count) = stats.call_buckets.get_mut(guard_bucket_of(took_ns) as usize) {

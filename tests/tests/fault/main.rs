@@ -9,9 +9,13 @@ mod bystander;
 mod latency;
 mod lifecycle;
 mod loss;
+mod names;
 mod protected;
 mod pulse;
 mod refuse;
+mod reset;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod several;
+mod share;
+mod thin;

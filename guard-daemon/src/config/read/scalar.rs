@@ -6,7 +6,7 @@ use toml::de::{DeInteger, DeValue};
 use super::{Place, Reader, Value};
 use crate::config::schema::{Key, Kind};
 use crate::config::text::{
-    Problem, duration, endpoint, line, name, path, shown, signals, size, url,
+    Problem, duration, endpoint, line, name, path, rate, shown, signals, size, url,
 };
 
 impl Reader<'_> {
@@ -68,6 +68,11 @@ fn from_text(kind: &Kind, text: &str) -> Read {
             in_range(kind, (min..=max).contains(&&value), text)?;
             Ok(Value::Checked)
         }
+        Kind::Rate { min, max } => {
+            let value = rate::parse(text).map_err(Some)?;
+            in_range(kind, (min..=max).contains(&&value), text)?;
+            Ok(Value::Integer(value))
+        }
         Kind::Percent { min, max } => {
             let value = size::parse_percent(text).map_err(Some)?;
             in_range(kind, (min..=max).contains(&&value), text)?;
@@ -112,6 +117,7 @@ fn from_integer(kind: &Kind, integer: &DeInteger<'_>) -> Read {
         Kind::Number { .. } if integer.radix() == 10 => from_float(kind, integer.as_str()),
         Kind::Duration { .. } => Err(Some(duration::bare_number(&shown))),
         Kind::Size { .. } => Err(Some(size::bare_number(&shown))),
+        Kind::Rate { .. } => Err(Some(rate::bare_number(&shown))),
         Kind::Percent { .. } => Err(Some(size::bare_percent(&shown))),
         _ => Err(None),
     }
@@ -127,6 +133,7 @@ fn from_float(kind: &Kind, text: &str) -> Read {
         }
         Kind::Duration { .. } => Err(Some(duration::bare_number(text))),
         Kind::Size { .. } => Err(Some(size::bare_number(text))),
+        Kind::Rate { .. } => Err(Some(rate::bare_number(text))),
         Kind::Percent { .. } => Err(Some(size::bare_percent(text))),
         _ => Err(None),
     }

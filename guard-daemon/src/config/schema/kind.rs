@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Key, MAX_RULES, Names};
-use crate::config::text::{duration, size};
+use crate::config::text::{duration, rate, size};
 
 /// Type and range of a key.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,13 @@ pub enum Kind {
         /// Smallest, bytes.
         min: u64,
         /// Largest, bytes.
+        max: u64,
+    },
+    /// `"1Mbit"`; the range is in bits per second.
+    Rate {
+        /// Smallest, bits per second.
+        min: u64,
+        /// Largest, bits per second.
         max: u64,
     },
     /// `"150%"`; the range is in percent.
@@ -115,6 +122,7 @@ impl Kind {
             Self::Number { .. } => "number".into(),
             Self::Duration { .. } => "duration such as \"250ms\", \"60s\", \"5m\", \"1h\"".into(),
             Self::Size { .. } => "size such as \"512MiB\", \"2GiB\"".into(),
+            Self::Rate { .. } => "data rate such as \"1Mbit\", \"56kbit\"".into(),
             Self::Percent { .. } => "percentage such as \"150%\"".into(),
             Self::Choice(words) => format!("one of {}", quoted(words)),
             Self::Errno => "errno name such as \"ECONNREFUSED\"".into(),
@@ -152,6 +160,7 @@ impl Kind {
                 format!("{} to {}", duration::format(*min), duration::format(*max))
             }
             Self::Size { min, max } => format!("{} to {}", size::format(*min), size::format(*max)),
+            Self::Rate { min, max } => format!("{} to {}", rate::format(*min), rate::format(*max)),
             Self::Percent { min, max } => format!("{min}% to {max}%"),
             Self::SocketPath => "at most 107 bytes, the kernel's limit for Unix sockets".into(),
             Self::CgroupPath => {

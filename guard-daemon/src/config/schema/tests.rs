@@ -18,7 +18,7 @@ fn the_table_is_sound() {
 
 fn range_is_sound(kind: &Kind) -> bool {
     match kind {
-        Kind::Integer { min, max } | Kind::Size { min, max } => min < max,
+        Kind::Integer { min, max } | Kind::Size { min, max } | Kind::Rate { min, max } => min < max,
         Kind::Number { min, max } | Kind::Percent { min, max } => min < max,
         Kind::Duration { min, max } => min < max && *max <= YEAR,
         _ => true,

@@ -8,6 +8,7 @@ pub(crate) mod line;
 pub(crate) mod name;
 pub(crate) mod network;
 pub(crate) mod path;
+pub(crate) mod rate;
 pub(crate) mod signals;
 pub(crate) mod size;
 pub(crate) mod suggest;

@@ -45,6 +45,31 @@ pub struct FaultRequest {
     /// … and then rests for so long. Both or none of the two.
     #[serde(default)]
     pub pulse_off_seconds: Option<f64>,
+    /// Which packets the latency holds: `packet` (each; default), `connect` (the SYN), `first_byte`
+    /// (those with payload).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency_per: Option<String>,
+    /// Share of the requests on open connections that a TCP reset answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_percent: Option<f64>,
+    /// A thin link: bits per second and direction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bandwidth_bits_per_second: Option<u64>,
+    /// Name queries fail: `no_answer`, `refused`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<String>,
+    /// Of loss and bandwidth: `both` (default), `egress`, `ingress`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub direction: Option<String>,
+    /// `all` (default), or `new`: only those that are opened while the fault acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<String>,
+    /// Only a share: of `calls`, `connections` or `destinations`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_of: Option<String>,
+    /// … of so many percent. Both or none of the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_percent: Option<f64>,
     /// Seed of the random decisions; drawn (and reported) if absent.
     #[serde(default)]
     pub seed: Option<u64>,
@@ -84,6 +109,9 @@ pub struct FaultRecord {
     pub drill: Option<String>,
     /// What it did so far.
     pub counters: FaultCounters,
+    /// For how long packets were held, when the NFQUEUE engine held some and the fault has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// What the operator should know (for example: the engine does not reach a namespace).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -106,6 +134,33 @@ pub struct FaultCounters {
     pub protected: u64,
     /// Matches left alone in monitor mode.
     pub would_have: u64,
+    /// Requests answered with a reset.
+    #[serde(default)]
+    pub reset: u64,
+    /// Bytes that a thin link let pass, both ways.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Connections or calls that were looked at for a share of them, …
+    #[serde(default)]
+    pub candidates: u64,
+    /// … and those of them that were drawn.
+    #[serde(default)]
+    pub chosen: u64,
+}
+
+/// For how long the NFQUEUE engine held packets, seconds: of those whose time was up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// How many.
+    pub packets: u64,
+    /// Packets that passed undelayed, because the queue was full or they came too fast.
+    pub missed: u64,
+    /// Median.
+    pub p50_seconds: f64,
+    /// 95 % were held no longer.
+    pub p95_seconds: f64,
+    /// 99 %.
+    pub p99_seconds: f64,
 }
 
 /// Answer to `fault list` and to whatever ends faults. `"schema": "guard.faults/1"`.

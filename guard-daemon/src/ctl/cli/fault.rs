@@ -6,13 +6,13 @@ use clap::{ArgGroup, Args, Subcommand};
 
 use super::examples;
 use crate::control::api::FaultRequest;
-use crate::ctl::quantity::{duration, errno, percent, pulse};
+use crate::ctl::quantity::{duration, errno, percent, pulse, rate};
 use crate::net::delay::Distribution;
 
 /// The commands below `fault`.
 #[derive(Debug, Subcommand)]
 pub enum FaultCommand {
-    /// Start one fault: latency, loss or refusals
+    /// Start one fault: latency, loss, refusals, resets, a thin link, failing name queries
     #[command(after_help = examples::FAULT_INJECT)]
     Inject(Box<InjectArgs>),
     /// Faults now, scheduled, and lately ended
@@ -31,13 +31,13 @@ pub enum FaultCommand {
 
 /// Arguments of `fault inject`.
 #[derive(Args, Debug)]
-#[command(group(ArgGroup::new("effect").required(true).args(["latency", "loss", "refuse", "blackhole"])))]
+#[command(group(ArgGroup::new("effect").required(true).args(["latency", "loss", "refuse", "blackhole", "reset", "bandwidth", "dns"])))]
 pub struct InjectArgs {
     /// The bulkhead to disturb; no other is touched
     #[arg(long, value_name = "B")]
     pub bulkhead: String,
     /// The service to disturb; all of the bulkhead only with --unsafe-all
-    #[arg(long, value_name = "S", required_unless_present = "unsafe_all")]
+    #[arg(long, value_name = "S", required_unless_present_any = ["unsafe_all", "dns"])]
     pub service: Option<String>,
     /// How long, from its start; it ends by itself
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
@@ -70,6 +70,31 @@ pub struct InjectArgs {
     /// Drop every packet, both ways: as a cable that is cut
     #[arg(long, help_heading = "Effect (exactly one)")]
     pub blackhole: bool,
+    /// Which packets the latency holds: each, those of the connect, or those with payload
+    /// [default: packet]
+    #[arg(long, value_name = "WHAT", value_parser = ["packet", "connect", "first_byte"], requires = "latency", help_heading = "Effect (exactly one)")]
+    pub per: Option<String>,
+    /// Answer this share of the requests on open connections with a TCP reset
+    #[arg(long, value_name = "PERCENT", value_parser = percent, help_heading = "Effect (exactly one)")]
+    pub reset: Option<f64>,
+    /// A thin link: so many bits per second for all connections together, each way (1Mbit)
+    #[arg(long, value_name = "RATE", value_parser = rate, help_heading = "Effect (exactly one)")]
+    pub bandwidth: Option<u64>,
+    /// Let name queries (port 53) fail; needs no service
+    #[arg(long, value_name = "HOW", value_parser = ["no_answer", "refused"], help_heading = "Effect (exactly one)")]
+    pub dns: Option<String>,
+    /// Which way, seen from the agent; of loss, blackhole and bandwidth [default: both]
+    #[arg(long, value_name = "WAY", value_parser = ["both", "egress", "ingress"], help_heading = "Only a part")]
+    pub direction: Option<String>,
+    /// Only connections that are opened while it acts [default: all]
+    #[arg(long, value_name = "WHICH", value_parser = ["all", "new"], help_heading = "Only a part")]
+    pub connections: Option<String>,
+    /// Only this share of what --share-of names
+    #[arg(long, value_name = "PERCENT", value_parser = percent, requires = "share_of", help_heading = "Only a part")]
+    pub share: Option<f64>,
+    /// Of what the share is
+    #[arg(long, value_name = "WHAT", value_parser = ["calls", "connections", "destinations"], requires = "share", help_heading = "Only a part")]
+    pub share_of: Option<String>,
     /// It comes and goes: acts for ON, rests for OFF, and so on (5s/10s)
     #[arg(long, value_name = "ON/OFF", value_parser = pulse)]
     pub pulse: Option<(Duration, Duration)>,
@@ -103,6 +128,14 @@ impl InjectArgs {
             errno: self.errno.clone(),
             pulse_on_seconds: self.pulse.map(|(on, _)| on.as_secs_f64()),
             pulse_off_seconds: self.pulse.map(|(_, off)| off.as_secs_f64()),
+            latency_per: self.per.clone(),
+            reset_percent: self.reset,
+            bandwidth_bits_per_second: self.bandwidth,
+            dns: self.dns.clone(),
+            direction: self.direction.clone(),
+            connections: self.connections.clone(),
+            share_of: self.share_of.clone(),
+            share_percent: self.share,
             seed: self.seed,
             unsafe_all: self.unsafe_all,
             drill: None,

@@ -180,6 +180,7 @@ impl DrillProgress {
             ("delayed", sum(|fault| fault.counters.delayed)),
             ("dropped", sum(|fault| fault.counters.dropped)),
             ("refused", sum(|fault| fault.counters.refused)),
+            ("reset", sum(|fault| fault.counters.reset)),
         ];
         let pairs = &progress.sample.pairs;
         let (good, failed, rejected) =

@@ -138,8 +138,19 @@ pub(super) fn fault_table(faults: &[&FaultRecord], look: &Look) -> String {
 
 /// What it did, of what it was about; counters that are zero are left out.
 fn did(counters: &FaultCounters) -> String {
-    let FaultCounters { matched, delayed, dropped, refused, expired, protected, would_have } =
-        *counters;
+    let FaultCounters {
+        matched,
+        delayed,
+        dropped,
+        refused,
+        expired,
+        protected,
+        would_have,
+        reset,
+        bytes: _,
+        candidates: _,
+        chosen: _,
+    } = *counters;
     if *counters == FaultCounters::default() {
         return "no traffic".into();
     }
@@ -147,7 +158,12 @@ fn did(counters: &FaultCounters) -> String {
         let parts = names.iter().filter(|(_, number)| *number > 0);
         parts.map(|(name, number)| format!("{name} {}", count(*number))).collect::<Vec<_>>()
     };
-    let mut parts = named(&[("delayed", delayed), ("dropped", dropped), ("refused", refused)]);
+    let mut parts = named(&[
+        ("delayed", delayed),
+        ("dropped", dropped),
+        ("refused", refused),
+        ("reset", reset),
+    ]);
     match parts.last_mut() {
         Some(last) => last.push_str(&format!(" of {}", count(matched))),
         None => parts.push(format!("matched {}", count(matched))),

@@ -23,14 +23,25 @@ pub(super) struct Effect {
 type Reader = fn(&Node, &mut Sink) -> Option<FaultRequest>;
 
 /// The effects that are tables.
-const TABLES: [(&str, Reader); 3] = [("latency", latency), ("loss", loss), ("refuse", refuse)];
+const TABLES: [(&str, Reader); 7] = [
+    ("latency", latency),
+    ("loss", loss),
+    ("refuse", refuse),
+    ("reset", reset),
+    ("bandwidth", bandwidth),
+    ("corrupt", impossible),
+    ("duplicate", impossible),
+];
 /// The effect that is a flag.
 const BLACKHOLE: &str = "blackhole";
+/// The effect that is a word.
+const DNS: &str = "dns";
 
 /// All effects of a fault, and an error if there is none; those with an error are left out.
 pub(super) fn read(node: &Node, sink: &mut Sink) -> Vec<Effect> {
     let mut effects = Vec::new();
-    let mut is_empty = !node.flag(BLACKHOLE) && !node.wrong.contains(&BLACKHOLE);
+    let mut is_empty =
+        !node.flag(BLACKHOLE) && !node.wrong.contains(&BLACKHOLE) && !node.names(DNS);
     for (key, read) in TABLES {
         is_empty &= !node.names(key);
         // A table that is absent is read as an empty one.
@@ -42,9 +53,13 @@ pub(super) fn read(node: &Node, sink: &mut Sink) -> Vec<Effect> {
         let request = FaultRequest { loss_percent: Some(100.0), ..FaultRequest::default() };
         effects.push(Effect { request, path: field.path.clone(), span: field.span.clone() });
     }
+    if let (Some(field), Some(word)) = (node.given(DNS), node.text(DNS)) {
+        let request = FaultRequest { dns: Some(word.to_owned()), ..FaultRequest::default() };
+        effects.push(Effect { request, path: field.path.clone(), span: field.span.clone() });
+    }
     if is_empty && sink.is_complete() {
         let message = format!("`{}` has no effect", node.path);
-        let help = "add at least one of latency, loss, refuse and blackhole, such as `latency = { \
+        let help = "add at least one of latency, loss, refuse, reset, bandwidth, dns and blackhole, such as `latency = { \
                     delay = \"300ms\" }`";
         sink.error(&node.span, &node.path, message, "nothing would happen", help);
     }
@@ -84,6 +99,7 @@ fn latency(table: &Node, sink: &mut Sink) -> Option<FaultRequest> {
             .filter(|jitter| !jitter.is_zero())
             .map(|jitter| jitter.as_secs_f64()),
         distribution: distribution.and_then(|_| table.text("distribution")).map(str::to_owned),
+        latency_per: table.given("per").and_then(|_| table.text("per")).map(str::to_owned),
         ..FaultRequest::default()
     })
 }
@@ -98,6 +114,33 @@ fn loss(table: &Node, sink: &mut Sink) -> Option<FaultRequest> {
         sink.error(&field.span, &field.path, message, "too short", help);
     }
     Some(FaultRequest { loss_percent: Some(percent), loss_burst: burst, ..FaultRequest::default() })
+}
+
+fn reset(table: &Node, _: &mut Sink) -> Option<FaultRequest> {
+    Some(FaultRequest { reset_percent: Some(table.number("percent")?), ..FaultRequest::default() })
+}
+
+fn bandwidth(table: &Node, _: &mut Sink) -> Option<FaultRequest> {
+    let bandwidth_bits_per_second = Some(table.integer("rate")?);
+    Some(FaultRequest { bandwidth_bits_per_second, ..FaultRequest::default() })
+}
+
+/// An effect that no engine has: better said than left out.
+fn impossible(table: &Node, sink: &mut Sink) -> Option<FaultRequest> {
+    let (label, help) = if table.path.ends_with("corrupt") {
+        (
+            "no engine can damage packets",
+            "a damaged packet fails its checksum and is lost: write `loss = { percent = … }`",
+        )
+    } else {
+        (
+            "no engine can double packets",
+            "leave it out: TCP drops the second one unseen, so no agent would notice",
+        )
+    };
+    let message = format!("`{}` is not possible here", table.path);
+    sink.error(&table.span, &table.path, message, label, help);
+    None
 }
 
 fn refuse(table: &Node, _: &mut Sink) -> Option<FaultRequest> {

@@ -8,6 +8,7 @@ use crate::config::text::duration::format as show;
 use crate::config::{Node, Severity, Sink};
 use crate::control::api::FaultRequest;
 use crate::drill::spec::Pairs;
+use crate::fault;
 
 /// One effect of a fault, and where it is in the file.
 #[derive(Debug)]
@@ -32,7 +33,17 @@ pub(super) fn read(root: &Node, sink: &mut Sink) -> Vec<FaultRequest> {
         let effects = effects::read(node, sink);
         let pulse =
             |part| node.table("pulse").and_then(|p| p.duration(part)).map(|d| d.as_secs_f64());
+        if let Some(field) = node.given("direction")
+            && !effects.is_empty()
+            && !effects.iter().any(|effect| has_direction(&effect.request))
+        {
+            let message = format!("`{}` goes with loss, blackhole and bandwidth only", field.path);
+            let help = "leave it out: the other effects have one way each";
+            sink.error(&field.span, &field.path, message, "no effect has a direction", help);
+        }
         let (Some(target), Some((start, end))) = (target, times) else { continue };
+        let word = |key| node.given(key).and_then(|_| node.text(key)).map(str::to_owned);
+        let share = node.table("share");
         for effect in effects {
             let request = FaultRequest {
                 bulkhead: target.bulkhead.clone(),
@@ -41,9 +52,18 @@ pub(super) fn read(root: &Node, sink: &mut Sink) -> Vec<FaultRequest> {
                 start_after_seconds: start.as_secs_f64(),
                 pulse_on_seconds: pulse("on"),
                 pulse_off_seconds: pulse("off"),
-                unsafe_all: target.service.is_none(),
+                direction: word("direction").filter(|_| has_direction(&effect.request)),
+                connections: word("connections"),
+                share_of: share.and_then(|share| share.text("of")).map(str::to_owned),
+                share_percent: share.and_then(|share| share.number("percent")),
+                unsafe_all: target.service.is_none() && node.flag("unsafe"),
                 ..effect.request
             };
+            if let Some(problem) = fault::problem(&request).filter(|_| !sink.has_errors()) {
+                let message = format!("`{}` cannot be: {problem}", effect.path);
+                sink.error(&effect.span, &effect.path, message, "cannot be", EXPLAIN);
+                continue;
+            }
             rules.push(Rule { request, start, end, path: effect.path, span: effect.span });
         }
     }
@@ -68,6 +88,7 @@ fn target(node: &Node, sink: &mut Sink) -> Option<Pairs> {
             if !node.flag("unsafe")
                 && !is_wrong("service")
                 && !is_wrong("unsafe")
+                && !is_about_names_only(node)
                 && sink.is_complete() =>
         {
             let message = format!("`{}` is a fault on every service of the bulkhead", node.path);
@@ -78,6 +99,20 @@ fn target(node: &Node, sink: &mut Sink) -> Option<Pairs> {
         _ => {}
     }
     if is_wrong("service") { None } else { pairs(node) }
+}
+
+const EXPLAIN: &str = "guardctl explain drill.fault says what goes with what";
+
+/// Whether an effect may be one way only.
+fn has_direction(request: &FaultRequest) -> bool {
+    request.loss_percent.is_some() || request.bandwidth_bits_per_second.is_some()
+}
+
+/// Whether name queries are all that a fault is about: those are few and meant, whoever answers them.
+fn is_about_names_only(node: &Node) -> bool {
+    let others =
+        ["latency", "loss", "refuse", "reset", "bandwidth", "blackhole", "corrupt", "duplicate"];
+    node.names("dns") && !others.iter().any(|key| node.names(key))
 }
 
 /// Start and end; `None` after an error. Without an end of the drill, that is a later error's matter.

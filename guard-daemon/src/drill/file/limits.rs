@@ -15,17 +15,19 @@ pub(super) fn check(rules: &[Rule], sink: &mut Sink) -> bool {
     if let Some(rule) = rules.get(MAX_FAULT_RULES) {
         let message = format!("the drill has {} effects", rules.len());
         let label = format!("at most {MAX_FAULT_RULES} are allowed");
-        let help = "each of latency, loss, refuse and blackhole of each [[fault]] is one: make two \
+        let help = "each effect of each [[fault]] is one: make two \
                     drills of it";
         sink.error(&rule.span, &rule.path, message, label, help);
         return false;
     }
-    let latencies: Vec<&Rule> =
-        rules.iter().filter(|rule| rule.request.latency_seconds.is_some()).collect();
-    if let Some(rule) = latencies.get(MAX_DELAY_GATES) {
-        let message = format!("the drill has {} latencies", latencies.len());
+    let is_held = |rule: &&Rule| {
+        rule.request.latency_seconds.is_some() || rule.request.bandwidth_bits_per_second.is_some()
+    };
+    let held: Vec<&Rule> = rules.iter().filter(is_held).collect();
+    if let Some(rule) = held.get(MAX_DELAY_GATES) {
+        let message = format!("the drill has {} latencies and bandwidths", held.len());
         let label = format!("at most {MAX_DELAY_GATES} are allowed");
-        let help = "let one fault delay for longer, or make two drills of it";
+        let help = "let one fault last for longer, or make two drills of it";
         sink.error(&rule.span, &rule.path, message, label, help);
     }
     pairs(rules, sink);

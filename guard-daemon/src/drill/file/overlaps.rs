@@ -15,6 +15,8 @@ enum What<'r> {
     Loses,
     Delays(Duration),
     Refuses(&'r str),
+    FailsNames(&'r str),
+    Other,
 }
 
 /// Looks at each rule with each.
@@ -31,6 +33,8 @@ pub(super) fn check(rules: &[Rule], sink: &mut Sink) {
 fn meet(a: &Rule, b: &Rule) -> bool {
     let (of_a, of_b) = (&a.request.service, &b.request.service);
     a.request.bulkhead == b.request.bulkhead
+        // Name queries are a world of their own.
+        && a.request.dns.is_some() == b.request.dns.is_some()
         && (of_a.is_none() || of_b.is_none() || of_a == of_b)
         && a.start < b.end
         && b.start < a.end
@@ -38,11 +42,21 @@ fn meet(a: &Rule, b: &Rule) -> bool {
 
 fn what(rule: &Rule) -> What<'_> {
     let request = &rule.request;
-    match (request.loss_percent, request.latency_seconds) {
-        (Some(percent), _) if percent >= 100.0 => What::LosesAll,
-        (Some(_), _) => What::Loses,
-        (None, Some(seconds)) => What::Delays(Duration::from_secs_f64(seconds)),
-        (None, None) => What::Refuses(request.errno.as_deref().unwrap_or_default()),
+    let whole = request.share_of.is_none()
+        && request.connections.as_deref() != Some("new")
+        && matches!(request.direction.as_deref(), None | Some("both"));
+    if let Some(percent) = request.loss_percent {
+        return if percent >= 100.0 && whole { What::LosesAll } else { What::Loses };
+    }
+    if let Some(seconds) = request.latency_seconds {
+        return What::Delays(Duration::from_secs_f64(seconds));
+    }
+    if let Some(how) = request.dns.as_deref() {
+        return What::FailsNames(how);
+    }
+    match request.refuse_percent {
+        Some(_) => What::Refuses(request.errno.as_deref().unwrap_or_default()),
+        None => What::Other,
     }
 }
 
@@ -62,11 +76,17 @@ fn report(first: &Rule, second: &Rule, sink: &mut Sink) {
             "a connect fails with one errno: use the same in both, or let one end before the other \
              begins",
         ),
+        (What::FailsNames(a), What::FailsNames(b)) if a != b => (
+            Severity::Error,
+            contradict,
+            "a name query fails one way: use the same in both, or let one end before the other begins",
+        ),
         (What::Delays(_), What::Delays(_)) => (
             Severity::Warning,
             "add up: they are on the same traffic at the same time",
-            "each packet is held for both; if that is not meant, remove one, or let it end before the \
-             other begins",
+            "where packets are held by departure times each is held for both, and where they are held by \
+             NFQUEUE guardd will refuse this (guardctl drill run --dry-run): remove one, or let it end \
+             before the other begins",
         ),
         _ => return,
     };
@@ -86,5 +106,7 @@ fn label(what: What<'_>) -> String {
         What::Loses => "loses some packets".into(),
         What::Delays(delay) => format!("delays by {}", show(delay)),
         What::Refuses(errno) => format!("refuses with {errno}"),
+        What::FailsNames(how) => format!("name queries: {how}"),
+        What::Other => "acts".into(),
     }
 }

@@ -1,3 +1,4 @@
+use guard_common::abi::fault::PROBABILITY_ALWAYS;
 use proptest::prelude::*;
 
 use super::*;

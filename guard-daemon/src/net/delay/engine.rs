@@ -3,8 +3,8 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,7 @@ impl Engine {
         }
         let outcome = self.serve();
         let passed = self.pass_everything();
+        *self.shared.times.lock().unwrap_or_else(PoisonError::into_inner) = self.schedule.times();
         // Even if that failed.
         self.shared.held.store(0, Relaxed);
         let unbound = self.queue.release_all_and_unbind();

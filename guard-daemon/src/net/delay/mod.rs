@@ -18,6 +18,7 @@
 //! remove the rule, then stop the queue.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,7 @@ mod queue;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod times;
 
 pub use distribution::Distribution;
 
@@ -49,6 +51,8 @@ pub struct DelayProfile {
     pub distribution: Distribution,
     /// Seed of the jitter: the same seed and packets give the same delays.
     pub seed: u64,
+    /// A thin link before that: packets go through it one after the other.
+    pub bytes_per_second: Option<NonZeroU64>,
 }
 
 /// What a queue did so far.
@@ -65,6 +69,23 @@ pub struct DelayStats {
     pub overruns: u64,
     /// Why the engine ended by itself; the queue is unbound then and packets pass.
     pub failure: Option<String>,
+    /// For how long packets were held, ns, of those whose time was up: known when the queue has ended.
+    #[serde(default)]
+    pub times: HeldTimes,
+}
+
+/// Quantiles of the time that packets were held, nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldTimes {
+    /// How many packets; with none the rest is 0.
+    pub packets: u64,
+    /// Median.
+    pub p50_ns: u64,
+    /// 95 % were held no longer.
+    pub p95_ns: u64,
+    /// 99 %.
+    pub p99_ns: u64,
 }
 
 /// A queue that could not be started or stopped.
@@ -129,6 +150,8 @@ struct Shared {
     /// The last [`Control::renewals`] that the thread has seen.
     heard: AtomicU64,
     failure: Mutex<Option<io::Error>>,
+    /// Written once, when the engine ends.
+    times: Mutex<HeldTimes>,
 }
 
 /// Orders to the thread.
@@ -193,14 +216,16 @@ impl DelayQueue {
 
     fn start_with(queue: u16, profile: DelayProfile, control: Control) -> Result<Self, DelayError> {
         let failed = |action, source| DelayError::Failed { queue, action, source };
-        let kernel_queue = queue::Queue::bind(queue).map_err(|e| match e.raw_os_error() {
-            Some(libc::EBUSY) => DelayError::InUse { queue, holder: holder_of(queue) },
-            Some(libc::EPERM) => match holder_of(queue).as_str() {
-                "unknown" => DelayError::NotAllowed { queue },
-                holder => DelayError::InUse { queue, holder: holder.to_owned() },
-            },
-            _ => failed("bind", e),
-        })?;
+        let lengths = profile.bytes_per_second.is_some();
+        let kernel_queue =
+            queue::Queue::bind(queue, lengths).map_err(|e| match e.raw_os_error() {
+                Some(libc::EBUSY) => DelayError::InUse { queue, holder: holder_of(queue) },
+                Some(libc::EPERM) => match holder_of(queue).as_str() {
+                    "unknown" => DelayError::NotAllowed { queue },
+                    holder => DelayError::InUse { queue, holder: holder.to_owned() },
+                },
+                _ => failed("bind", e),
+            })?;
         let bell = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)
             .map_err(|errno| failed("eventfd", errno.into()))?;
         let shared = Arc::new(Shared {
@@ -212,6 +237,7 @@ impl DelayQueue {
             overruns: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             failure: Mutex::new(None),
+            times: Mutex::default(),
         });
         let engine = engine::Engine::new(kernel_queue, profile, Arc::clone(&shared));
         let thread_shared = Arc::clone(&shared);
@@ -269,6 +295,7 @@ impl DelayQueue {
             max_held: self.shared.max_held.load(Relaxed),
             overruns: self.shared.overruns.load(Relaxed),
             failure: failure.as_ref().map(ToString::to_string),
+            times: *self.shared.times.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 

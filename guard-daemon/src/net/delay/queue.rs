@@ -24,6 +24,8 @@ const VERDICT_BATCH: u16 = SUBSYSTEM | 3;
 
 /// `NFQA_PACKET_HDR`.
 const PACKET_HEADER: u16 = 1;
+/// `NFQA_CAP_LEN`: length of a packet that was copied in part.
+const PACKET_LENGTH: u16 = 13;
 /// `NFQA_VERDICT_HDR`.
 const VERDICT_HEADER: u16 = 2;
 
@@ -36,6 +38,9 @@ const PF_UNBIND: u8 = 4;
 /// `NFQA_CFG_PARAMS` with `NFQNL_COPY_META`: ids only, no payload.
 const CONFIG_PARAMETERS: u16 = 2;
 const COPY_METADATA: u8 = 1;
+/// `NFQNL_COPY_PACKET` with a length of 1: then the kernel tells how long the packet is.
+const COPY_PACKET: u8 = 2;
+const COPIED_BYTES: u8 = 1;
 /// `NFQA_CFG_QUEUE_MAXLEN`.
 const CONFIG_MAX_LENGTH: u16 = 3;
 /// `NFQA_CFG_MASK`, `NFQA_CFG_FLAGS`.
@@ -63,6 +68,8 @@ pub(super) struct Packet {
     pub(super) id: u32,
     /// When it reached us.
     pub(super) arrived: Instant,
+    /// Its length with headers; 0 in a queue that does not ask for lengths.
+    pub(super) bytes: u32,
 }
 
 /// What a receive found.
@@ -85,16 +92,21 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Binds queue `number`, with every option set in the same message, so that no packet can
-    /// come in between with another setting.
-    pub(super) fn bind(number: u16) -> io::Result<Self> {
+    /// come in between with another setting. `lengths`: those of packets are wanted.
+    pub(super) fn bind(number: u16, lengths: bool) -> io::Result<Self> {
         let mut connection =
             Connection::open(netlink_sys::protocols::NETLINK_NETFILTER, "an NFQUEUE")
                 .map_err(io::Error::other)?;
         setsockopt(connection.socket(), sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES)?;
         let flags = FLAG_FAIL_OPEN | FLAG_GSO;
+        let parameters = if lengths {
+            [0, 0, 0, COPIED_BYTES, COPY_PACKET]
+        } else {
+            [0, 0, 0, 0, COPY_METADATA]
+        };
         let message = config(number)
             .attribute(CONFIG_COMMAND, &[BIND, 0, 0, 0])
-            .attribute(CONFIG_PARAMETERS, &[0, 0, 0, 0, COPY_METADATA])
+            .attribute(CONFIG_PARAMETERS, &parameters)
             .attribute(CONFIG_MAX_LENGTH, &MAX_HELD.to_be_bytes())
             .attribute(CONFIG_MASK, &flags.to_be_bytes())
             .attribute(CONFIG_FLAGS, &flags.to_be_bytes());
@@ -135,12 +147,18 @@ impl Queue {
             if message.kind != PACKET {
                 continue;
             }
-            let header = Attributes(message.payload.get(4..).unwrap_or_default())
-                .find(|(kind, _)| *kind == PACKET_HEADER);
-            let id = header.and_then(|(_, value)| value.first_chunk::<4>());
-            if let Some(id) = id.map(|bytes| u32::from_be_bytes(*bytes)) {
+            let (mut id, mut bytes) = (None, 0);
+            for (kind, value) in Attributes(message.payload.get(4..).unwrap_or_default()) {
+                let number = value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
+                match kind {
+                    PACKET_HEADER => id = number,
+                    PACKET_LENGTH => bytes = number.unwrap_or_default(),
+                    _ => {}
+                }
+            }
+            if let Some(id) = id {
                 self.last_id = id;
-                packets.push(Packet { id, arrived });
+                packets.push(Packet { id, arrived, bytes });
             }
         }
         Ok(Received::Some)

@@ -73,7 +73,13 @@ impl Pair {
 }
 
 pub(super) fn profile(delay: Duration, jitter: Duration) -> DelayProfile {
-    DelayProfile { delay, jitter, distribution: Distribution::Uniform, seed: 1 }
+    DelayProfile {
+        delay,
+        jitter,
+        distribution: Distribution::Uniform,
+        seed: 1,
+        bytes_per_second: None,
+    }
 }
 
 pub(super) fn queues_of_this_namespace() -> String {

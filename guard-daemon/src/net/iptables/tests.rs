@@ -11,7 +11,13 @@ use crate::net::delay::{DelayProfile, DelayQueue, Distribution};
 use crate::net::testing::{in_own_netns, is_root, run};
 
 fn profile(delay: Duration) -> DelayProfile {
-    DelayProfile { delay, jitter: Duration::ZERO, distribution: Distribution::Uniform, seed: 0 }
+    DelayProfile {
+        delay,
+        jitter: Duration::ZERO,
+        distribution: Distribution::Uniform,
+        seed: 0,
+        bytes_per_second: None,
+    }
 }
 
 /// A cgroup below the cgroup2 mount, removed at the end.

@@ -81,6 +81,67 @@ pub(super) static FAULT: &[Key] = &[
         "true",
     ),
     key(
+        "reset",
+        Kind::Table(RESET),
+        Absent::Words("no connection is reset"),
+        "Answers requests on open connections with a TCP reset, as a server does that has lost them: the \
+         agent sees ECONNRESET.",
+        "{ percent = 100 }",
+    ),
+    key(
+        "bandwidth",
+        Kind::Table(BANDWIDTH),
+        Absent::Words("the link is as wide as it is"),
+        "A thin link: all connections to the service together get no more than this, in each direction. \
+         What the bulkhead sends is held; what comes in too fast is dropped, and sent again.",
+        "{ rate = \"1Mbit\" }",
+    ),
+    key(
+        "dns",
+        Kind::Choice(&["no_answer", "refused"]),
+        Absent::Words("name queries are answered"),
+        "Lets name queries (port 53, UDP and TCP) fail: nobody answers, or the send fails with \
+         ECONNREFUSED. Needs no `service`: then it is about those to any resolver.",
+        "\"no_answer\"",
+    ),
+    key(
+        "corrupt",
+        Kind::Table(PERCENT_ONLY),
+        Absent::Words("no packet is damaged"),
+        "Not possible, and an error: a damaged packet fails its checksum and is lost, so for an agent \
+         this is `loss`; no hook of the kernel may change a packet here.",
+        "{ percent = 1 }",
+    ),
+    key(
+        "duplicate",
+        Kind::Table(PERCENT_ONLY),
+        Absent::Words("no packet comes twice"),
+        "Not possible, and an error: neither departure times nor NFQUEUE can make a second packet of \
+         one, and TCP would drop it unseen.",
+        "{ percent = 1 }",
+    ),
+    key(
+        "direction",
+        Kind::Choice(&["both", "egress", "ingress"]),
+        Absent::Words("both ways"),
+        "Which way, seen from the agent; of `loss`, `blackhole` and `bandwidth`.",
+        "\"ingress\"",
+    ),
+    key(
+        "connections",
+        Kind::Choice(&["all", "new"]),
+        Absent::Words("all connections"),
+        "\"new\": only connections that are opened while the fault acts; datagrams always count as new.",
+        "\"new\"",
+    ),
+    key(
+        "share",
+        Kind::Table(SHARE),
+        Absent::Words("everything that the fault is about"),
+        "Only a share of the calls, connections or destinations; drawn with the fault's seed.",
+        "{ of = \"connections\", percent = 30 }",
+    ),
+    key(
         "pulse",
         Kind::Table(PULSE),
         Absent::Words("the effects act all the time from start to end"),
@@ -88,6 +149,38 @@ pub(super) static FAULT: &[Key] = &[
          `off`, and so on until its end.",
         "{ on = \"5s\", off = \"10s\" }",
     ),
+];
+
+/// Of an effect that there is not.
+static PERCENT_ONLY: &[Key] =
+    &[key("percent", PERCENT, Absent::Required, "Share of packets.", "1")];
+
+static RESET: &[Key] = &[key(
+    "percent",
+    PERCENT,
+    Absent::Value("100"),
+    "Share of the requests that are answered with a reset.",
+    "20",
+)];
+
+static BANDWIDTH: &[Key] = &[key(
+    "rate",
+    Kind::Rate { min: 8_000, max: 100_000_000_000 },
+    Absent::Required,
+    "Bits per second, headers included, in each direction.",
+    "\"1Mbit\"",
+)];
+
+static SHARE: &[Key] = &[
+    key(
+        "of",
+        Kind::Choice(&["calls", "connections", "destinations"]),
+        Absent::Required,
+        "Calls are drawn one by one; a connection or destination (address and port) that is drawn stays \
+         so for the whole fault.",
+        "\"connections\"",
+    ),
+    key("percent", PERCENT, Absent::Required, "Share that the fault is about.", "30"),
 ];
 
 static PULSE: &[Key] = &[
@@ -117,6 +210,15 @@ static LATENCY: &[Key] = &[
         Absent::Words("\"uniform\""),
         "How the jitter is spread; only with `jitter`.",
         "\"normal\"",
+    ),
+    key(
+        "per",
+        Kind::Choice(&["packet", "connect", "first_byte"]),
+        Absent::Words("\"packet\""),
+        "Which packets are held: each (a connect and each call take one `delay` longer, downloads slow \
+         down); the connect's alone; or those with payload (the first byte of each answer comes one \
+         `delay` later, a connect takes as long as ever).",
+        "\"first_byte\"",
     ),
 ];
 

@@ -14,6 +14,7 @@ fn fault(id: u64) -> FaultRecord {
         seed: 42,
         drill: None,
         counters: FaultCounters::default(),
+        held: None,
         warnings: vec![],
     }
 }
@@ -50,6 +51,7 @@ fn scheduled_with_a_warning() {
     let fault = FaultRecord {
         state: "scheduled".into(),
         remaining_seconds: 35.0,
+        held: None,
         warnings: vec!["2 processes of research are in another network namespace, which the engine does not reach".into()],
         ..fault(3)
     };

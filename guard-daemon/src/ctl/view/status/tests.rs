@@ -82,6 +82,7 @@ fn a_busy_host() {
         seed: 42,
         drill: None,
         counters: FaultCounters { matched: 120, delayed: 118, ..FaultCounters::default() },
+        held: None,
         warnings: vec![],
     };
     let ended = FaultRecord { id: 2, state: "ended".into(), ..fault.clone() };

@@ -88,7 +88,7 @@ fn what_the_kernel_cannot_hold_is_an_error() {
     assert_eq!(many(65, &loss), ["the drill has 65 effects"]);
     let late = |n: usize| format!("service = \"s{n}\"; latency.delay = \"1s\"");
     assert_eq!(many(16, &late), nothing);
-    assert_eq!(many(17, &late), ["the drill has 17 latencies"]);
+    assert_eq!(many(17, &late), ["the drill has 17 latencies and bandwidths"]);
     assert_eq!(many(8, &|_| loss(1)), nothing);
     let wanted = "bulkhead `b` to service `s1` has 9 effects at the same time";
     assert_eq!(many(9, &|_| loss(1)), [wanted]);

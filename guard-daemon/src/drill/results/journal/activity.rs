@@ -167,11 +167,19 @@ fn arguments(fault: &FaultRequest) -> Vec<String> {
     option("--burst", fault.loss_burst.map(|burst| burst.to_string()));
     option("--refuse", fault.refuse_percent.map(percent));
     option("--errno", fault.errno.clone());
+    option("--per", fault.latency_per.clone());
+    option("--reset", fault.reset_percent.map(percent));
+    option("--bandwidth", fault.bandwidth_bits_per_second.map(|rate| format!("{rate}bit")));
+    option("--dns", fault.dns.clone());
+    option("--direction", fault.direction.clone());
+    option("--connections", fault.connections.clone());
+    option("--share-of", fault.share_of.clone());
+    option("--share", fault.share_percent.map(percent));
     if let (Some(on), Some(off)) = (fault.pulse_on_seconds, fault.pulse_off_seconds) {
         option("--pulse", Some(format!("{}/{}", seconds(on), seconds(off))));
     }
     option("--seed", fault.seed.map(|seed| seed.to_string()));
-    if fault.service.is_none() {
+    if fault.unsafe_all {
         words.push("--unsafe-all".to_owned());
     }
     words
@@ -183,6 +191,12 @@ pub(super) fn effect(fault: &FaultRequest) -> String {
         format!("latency {latency}s")
     } else if let Some(loss) = fault.loss_percent {
         format!("loss {loss}%")
+    } else if let Some(reset) = fault.reset_percent {
+        format!("reset {reset}%")
+    } else if let Some(rate) = fault.bandwidth_bits_per_second {
+        format!("bandwidth {rate} bit/s")
+    } else if let Some(how) = &fault.dns {
+        format!("dns {how}")
     } else {
         format!("refuse {}%", fault.refuse_percent.unwrap_or(100.0))
     }

@@ -27,6 +27,7 @@ fn proof(matched: u64, met: Option<bool>) -> Proof {
         seed: 1,
         drill: None,
         counters: FaultCounters { matched, ..FaultCounters::default() },
+        held: None,
         warnings: Vec::new(),
     };
     Proof { fault, asked: "loss 2%".into(), measured: "measured".into(), met }

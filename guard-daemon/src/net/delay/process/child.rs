@@ -122,10 +122,19 @@ impl Server {
 
     fn obey(&mut self, order: &Order) {
         let answer = match *order {
-            Order::Start { queue, delay_ns, jitter_ns, distribution, seed, end_ns, until_ns } => {
+            Order::Start {
+                queue,
+                delay_ns,
+                jitter_ns,
+                distribution,
+                seed,
+                bytes_per_second,
+                end_ns,
+                until_ns,
+            } => {
                 let nanos = Duration::from_nanos;
                 let (delay, jitter) = (nanos(delay_ns), nanos(jitter_ns));
-                let profile = DelayProfile { delay, jitter, distribution, seed };
+                let profile = DelayProfile { delay, jitter, distribution, seed, bytes_per_second };
                 self.start(queue, profile, end_ns, until_ns)
             }
             Order::Stop { queue } => self.stop(queue),

@@ -4,6 +4,7 @@
 //! must not stop the other one.
 
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,7 @@ pub(super) enum Order {
         jitter_ns: u64,
         distribution: Distribution,
         seed: u64,
+        bytes_per_second: Option<NonZeroU64>,
         /// Deadline of the fault.
         end_ns: u64,
         /// End of the lease.
@@ -179,7 +181,8 @@ mod tests {
             let (a, b) = pair();
             for order in [
                 Order::Start {
-                    queue, delay_ns, jitter_ns, distribution: Distribution::Pareto, seed, end_ns,
+                    queue, delay_ns, jitter_ns, distribution: Distribution::Pareto, seed,
+                    bytes_per_second: NonZeroU64::new(seed), end_ns,
                     until_ns,
                 },
                 Order::Stop { queue },

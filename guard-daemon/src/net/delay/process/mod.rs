@@ -88,6 +88,7 @@ impl DelayProcess {
                 jitter_ns: profile.jitter.as_nanos() as u64,
                 distribution: profile.distribution,
                 seed: profile.seed,
+                bytes_per_second: profile.bytes_per_second,
                 end_ns,
                 until_ns,
             };
