@@ -6,6 +6,7 @@
 #![allow(missing_docs, unreachable_pub, reason = "modules of a test binary, not of a library")]
 
 mod ends;
+mod prometheus;
 mod refused;
 #[path = "../rig/mod.rs"]
 mod rig;
