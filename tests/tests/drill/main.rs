@@ -11,4 +11,5 @@ mod refused;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod scene;
+mod schedules;
 mod verdicts;

@@ -121,9 +121,6 @@ fn target(fault: &PlannedFault, look: &Look) -> String {
 
 /// `drill list`.
 pub(in crate::ctl) fn drills(answer: &Drills, look: &Look) -> String {
-    if answer.drills.is_empty() {
-        return "no drill runs\n".to_owned();
-    }
     let line = |drill: &crate::control::api::RunningDrill| {
         format!(
             "{}  run {}  for {}  by uid {}  {} {}\n",
@@ -135,7 +132,12 @@ pub(in crate::ctl) fn drills(answer: &Drills, look: &Look) -> String {
             clean(&drill.purpose),
         )
     };
-    answer.drills.iter().map(line).collect()
+    let running: String = if answer.drills.is_empty() {
+        "no drill runs\n".to_owned()
+    } else {
+        answer.drills.iter().map(line).collect()
+    };
+    format!("{running}{}", super::schedule::table(&answer.schedules, look))
 }
 
 /// `drill abort`.

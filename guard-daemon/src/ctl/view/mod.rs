@@ -9,6 +9,7 @@ mod event;
 mod fault;
 pub(crate) mod look;
 mod operate;
+mod schedule;
 mod status;
 pub(crate) mod table;
 pub(crate) mod text;
