@@ -18,4 +18,5 @@ pub mod kernel;
 pub mod net;
 pub mod observe;
 pub mod plan;
+pub mod schedule;
 pub mod telemetry;

@@ -8,8 +8,9 @@ use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Fail, Mode,
-    OnExit, OpenAction, OpenPool, Plan, Protocol, ServiceClass, ServicePlan,
+    OnExit, OpenAction, OpenPool, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan,
 };
+use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
 pub(super) fn plan(root: &Node) -> Plan {
     Plan {
@@ -17,6 +18,7 @@ pub(super) fn plan(root: &Node) -> Plan {
         services: by_name(root.named("services"), service),
         bulkheads: by_name(root.named("bulkheads"), bulkhead),
         breakers: breakers(root),
+        schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
     }
 }
 
@@ -56,6 +58,33 @@ fn service(entry: &Named) -> ServicePlan {
             .unwrap_or(ServiceClass::Generic),
         protocol: node.text("protocol").and_then(Protocol::from_name).unwrap_or(Protocol::Auto),
     }
+}
+
+/// `None` only after an error.
+fn schedule(node: &Node, root: &Node) -> Option<SchedulePlan> {
+    let state_dir = root.table("daemon").and_then(|daemon| daemon.text("state_dir"));
+    let out = match node.text("out") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(state_dir?).join("drills"),
+    };
+    Some(SchedulePlan {
+        name: node.text("name")?.to_owned(),
+        drill: PathBuf::from(node.text("drill")?),
+        calendar: Calendar::parse(node.text("calendar")?).ok()?,
+        rules: Rules {
+            window: node.duration("window")?,
+            overlap: match node.text("overlap")? {
+                "wait" => Overlap::Wait,
+                _ => Overlap::Skip,
+            },
+            missed: match node.text("missed")? {
+                "run_once" => Missed::RunOnce,
+                _ => Missed::Skip,
+            },
+        },
+        out,
+        enabled: node.flag("enabled"),
+    })
 }
 
 fn breakers(root: &Node) -> BreakerRules {

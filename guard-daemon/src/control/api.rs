@@ -28,12 +28,14 @@ use serde::{Deserialize, Serialize};
 mod breaker;
 mod drill;
 mod fault;
+mod schedule;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use drill::{
     DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
+pub use schedule::{ScheduleStatus, ScheduledRun};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -231,7 +233,7 @@ pub struct EventRecord {
     /// UTC, RFC 3339.
     pub time: String,
     /// `connect_failed`, `connected`, `call`, `call_failed`, `closed`, `fault_refused`,
-    /// `fault_injected`, `fault_ended`, `drill_begun`, `drill_ended`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
+    /// `fault_injected`, `fault_ended`, `drill_begun`, `drill_ended`, `drill_scheduled`, `drill_skipped`, `drill_finished`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
     pub kind: String,
     /// Bulkhead; empty if none.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -9,6 +9,8 @@ pub(super) struct Interrupt {
     int: Signal,
     term: Signal,
     hup: Signal,
+    /// Whether the end of a terminal is nothing to it.
+    no_terminal: bool,
 }
 
 impl Interrupt {
@@ -25,7 +27,13 @@ impl Interrupt {
             int: listen(SignalKind::interrupt())?,
             term: listen(SignalKind::terminate())?,
             hup: listen(SignalKind::hangup())?,
+            no_terminal: false,
         })
+    }
+
+    /// The same for a process that has left its terminal: SIGHUP is nothing to it.
+    pub(super) fn without_terminal() -> Result<Self, ErrorBody> {
+        Ok(Self { no_terminal: true, ..Self::new()? })
     }
 
     /// Until one of them comes.
@@ -33,7 +41,7 @@ impl Interrupt {
         tokio::select! {
             _ = self.int.recv() => {}
             _ = self.term.recv() => {}
-            _ = self.hup.recv() => {}
+            _ = self.hup.recv(), if !self.no_terminal => {}
         }
     }
 }

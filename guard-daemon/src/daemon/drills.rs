@@ -155,9 +155,11 @@ impl Guard {
         Ok(receiver)
     }
 
-    /// The drill that runs, if any.
+    /// The drill that runs, if any, and the schedules.
     pub(super) fn drills_now(&self) -> Drills {
-        drills(self.lock().running_drill().into_iter().collect())
+        let state = self.lock();
+        let schedules = state.schedules.statuses(&state.plan.schedules, &jiff::Zoned::now());
+        Drills { schedules, ..drills(state.running_drill().into_iter().collect()) }
     }
 
     /// Ends the drill that runs, and with it its faults.
@@ -198,7 +200,7 @@ impl State {
 }
 
 fn drills(drills: Vec<RunningDrill>) -> Drills {
-    Drills { schema: "guard.drills/1".into(), drills }
+    Drills { schema: "guard.drills/1".into(), drills, schedules: Vec::new() }
 }
 
 /// Gives signs of life until the client has gone, and ends the drill then. A client that is stopped

@@ -17,6 +17,7 @@ mod handler;
 mod keeping;
 mod reload;
 mod run;
+mod schedules;
 mod start;
 mod state;
 mod status;

@@ -50,6 +50,7 @@ impl Guard {
         if !dry_run {
             self.apply(&mut state, loaded.plan)?;
             state.config_loaded = Instant::now();
+            self.schedules_changed.notify_one();
             for change in &reloaded.changes {
                 tracing::info!(change, "reloaded");
             }

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::error::DaemonError;
 use super::handler::Control;
+use super::schedules;
 use super::start::{Started, open_state, start};
 use super::state::Guard;
 use super::threads::Threads;
@@ -49,6 +50,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
     let (stopping, stopped) = watch::channel(false);
     let servers = serve(&guard, listener, metrics, &stopped);
     let resolving = tokio::spawn(resolve(Arc::clone(&guard), stopped.clone()));
+    let (end_schedules, schedules_end) = watch::channel(false);
+    let scheduling = tokio::spawn(schedules::run(Arc::clone(&guard), schedules_end));
     announce(&guard);
     loop {
         tokio::select! {
@@ -70,6 +73,11 @@ pub async fn run(config_path: PathBuf) -> Result<(), DaemonError> {
     }
     tracing::info!("stopping");
     notify::stopping("taking guard off the host");
+    // A drill that runs by a schedule is ended while guardd can still answer it.
+    end_schedules.send_replace(true);
+    if let Err(error) = scheduling.await {
+        tracing::error!(%error, "the schedules panicked");
+    }
     stopping.send_replace(true);
     resolving.abort();
     for server in servers {

@@ -16,6 +16,7 @@ use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
 use super::run::take_down;
+use super::schedules::Schedules;
 use super::state::{Guard, State};
 use crate::cgroup::{Hierarchy, Root};
 use crate::config::Loaded;
@@ -107,6 +108,7 @@ pub(super) fn start(
         left_cgroups,
         resolved: Resolved::default(),
         drill: None,
+        schedules: Schedules::load(&plan.daemon.state_dir),
         faults: FaultManager::new(keeping::runtime_dir(&plan).join("gates")),
         breaker_modes: modes,
         keeping,
@@ -130,6 +132,7 @@ pub(super) fn start(
         scrapes: AtomicU64::new(0),
         last_scrape_ns: AtomicU64::new(0),
         peers_refused: AtomicU64::new(0),
+        schedules_changed: tokio::sync::Notify::new(),
         cuts,
     });
     let set_up = guard.set_up(taken_over);

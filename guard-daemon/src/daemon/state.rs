@@ -16,6 +16,7 @@ use super::drills::ActiveDrill;
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
+use super::schedules::Schedules;
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
 use crate::journal::UndoLog;
@@ -39,6 +40,8 @@ pub struct Guard {
     pub(crate) last_scrape_ns: AtomicU64,
     /// Pools to cut; the thread that does it waits for them.
     pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
+    /// Wakes whoever runs the schedules.
+    pub(crate) schedules_changed: tokio::sync::Notify,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }
@@ -62,6 +65,8 @@ pub(crate) struct State {
     pub(crate) faults: FaultManager,
     /// The drill that runs.
     pub(crate) drill: Option<ActiveDrill>,
+    /// Drills by a calendar.
+    pub(crate) schedules: Schedules,
     /// Modes that the operator has set.
     pub(crate) breaker_modes: BreakerModes,
     /// What the next daemon will find.

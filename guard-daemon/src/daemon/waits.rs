@@ -86,6 +86,7 @@ impl Guard {
             scrapes: self.scrapes.load(std::sync::atomic::Ordering::Relaxed),
             peers_refused: self.peers_refused.load(std::sync::atomic::Ordering::Relaxed),
             halted: state.faults.halted().is_some(),
+            schedules: state.schedules.samples(&state.plan.schedules, &jiff::Zoned::now()),
         })
     }
 }

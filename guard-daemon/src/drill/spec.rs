@@ -95,6 +95,16 @@ pub enum Probe {
         /// Longest time.
         timeout: Duration,
     },
+    /// A number that Prometheus gives.
+    Promql {
+        /// What is asked.
+        #[serde(flatten)]
+        query: Query,
+        /// Smallest good value; this or `at_most` is there.
+        at_least: Option<f64>,
+        /// Largest good value.
+        at_most: Option<f64>,
+    },
     /// A command, run as the operator, without a shell.
     Command {
         /// Absolute path and arguments.
@@ -115,15 +125,48 @@ pub struct Pairs {
     pub service: Option<String>,
 }
 
-/// One `[[abort]]`: ends the faults when calls fail for too long.
+/// An instant query to a Prometheus server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Query {
+    /// `http://host:port`, with or without a path; without the API's own.
+    pub prometheus: String,
+    /// The expression.
+    pub promql: String,
+    /// Longest time.
+    pub timeout: Duration,
+}
+
+/// One `[[abort]]`: ends the faults when something is bad for too long.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Abort {
-    /// Whose calls.
-    pub pairs: Pairs,
-    /// Share of successful calls, 0 to 1, below which it counts.
-    pub success_rate_below: f64,
+    /// What is bad.
+    #[serde(flatten)]
+    pub condition: Condition,
     /// How long it must last; also the window in which calls are counted. At least 1 s.
     pub window: Duration,
-    /// Calls in the window below which it says nothing.
-    pub min_calls: u64,
+}
+
+/// What an `[[abort]]` looks at.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Condition {
+    /// Too few calls succeed.
+    SuccessRate {
+        /// Whose calls.
+        pairs: Pairs,
+        /// Share of successful calls, 0 to 1, below which it counts.
+        success_rate_below: f64,
+        /// Calls in the window below which it says nothing.
+        min_calls: u64,
+    },
+    /// A number that Prometheus gives is out of bounds.
+    Promql {
+        /// What is asked.
+        #[serde(flatten)]
+        query: Query,
+        /// It is bad below this; this or `above` is there.
+        below: Option<f64>,
+        /// It is bad above this.
+        above: Option<f64>,
+    },
 }

@@ -10,11 +10,13 @@ use ipnet::IpNet;
 mod breaker;
 mod diff;
 mod ids;
+mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
+pub use schedule::SchedulePlan;
 
 /// The whole plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +29,8 @@ pub struct Plan {
     pub bulkheads: Vec<BulkheadPlan>,
     /// What breakers do.
     pub breakers: BreakerRules,
+    /// Drills that guardd runs by itself, in the order of the file.
+    pub schedules: Vec<SchedulePlan>,
 }
 
 /// `[daemon]`.

@@ -29,6 +29,23 @@ fn the_same_plan_has_no_difference() {
 }
 
 #[test]
+fn schedules_that_differ_are_said() {
+    let one = |name: &str, more: &str| {
+        let drill = "drill = \"/nowhere\"\ncalendar = \"@daily\"";
+        format!("[[schedule]]\nname = \"{name}\"\n{drill}\n{more}\n")
+    };
+    let old = plan(&(one("same", "") + &one("gone", "") + &one("off", "")));
+    let new = plan(&(one("same", "") + &one("off", "enabled = false") + &one("new", "")));
+    let changes = [
+        "schedule gone removed",
+        "schedule off changed: not enabled",
+        "schedule new added: @daily",
+    ];
+    assert_eq!(diff(&old, &new).changes, changes);
+    assert!(diff(&old, &old).is_empty());
+}
+
+#[test]
 fn every_change_is_said_where_it_belongs() {
     let new = r#"
         [daemon]

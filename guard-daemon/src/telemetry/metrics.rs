@@ -17,8 +17,10 @@ use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
 mod breakers;
+mod schedules;
 
 pub use breakers::{CutSample, TransitionSample};
+pub use schedules::ScheduleSample;
 
 const NS_PER_SECOND: f64 = 1e9;
 const US_PER_SECOND: f64 = 1e6;
@@ -69,6 +71,8 @@ pub struct Sample {
     pub peers_refused: u64,
     /// Whether faults are halted.
     pub halted: bool,
+    /// Drills by a calendar.
+    pub schedules: Vec<ScheduleSample>,
 }
 
 /// The text of a scrape (OpenMetrics).
@@ -154,6 +158,7 @@ impl Collector for Sample {
         self.encode_calls(encoder)?;
         self.encode_traffic(encoder)?;
         self.encode_faults(encoder)?;
+        self.encode_schedules(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;

@@ -240,7 +240,7 @@ impl Handler for TestHandler {
     }
 
     async fn drills(&self) -> Result<Drills, ErrorBody> {
-        Ok(Drills { schema: "guard.drills/1".into(), drills: vec![] })
+        Ok(Drills { schema: "guard.drills/1".into(), drills: vec![], schedules: vec![] })
     }
 
     async fn plan_drill(&self, request: DrillRequest) -> Result<DrillPlan, ErrorBody> {

@@ -5,9 +5,12 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers, also where metrics are f64")]
 #![allow(missing_docs, unreachable_pub, reason = "modules of a test binary, not of a library")]
 
+mod detach;
 mod ends;
+mod prometheus;
 mod refused;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod scene;
+mod schedules;
 mod verdicts;

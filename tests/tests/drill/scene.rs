@@ -19,7 +19,7 @@ pub struct Scene {
     // Dropped in this order.
     agents: Vec<AgentProcess>,
     pub guardd: Guardd,
-    _server: Metered,
+    server: Metered,
     pub directory: tempfile::TempDir,
 }
 
@@ -32,8 +32,7 @@ impl Scene {
     /// With an agent in each of these.
     pub fn with_agents(bulkheads: &[&str]) -> Self {
         let server = Metered::start(&["127.0.0.1:0"]);
-        let config = GuarddConfig::simple(&[("api", &server.addresses)], &[RESEARCH, WRITING]);
-        let guardd = Guardd::start(config).unwrap();
+        let guardd = Guardd::start(Self::config(&server)).unwrap();
         let target = url(server.addresses[0]);
         let agent = |bulkhead: &&str| {
             let args = ["--target", &target, "--interval", "20ms", "--timeout", "5s", "--quiet"];
@@ -46,7 +45,18 @@ impl Scene {
         for bulkhead in bulkheads {
             pair_when(&guardd, bulkhead, "api", "the agents at work", |p| p.call("success") > 5);
         }
-        Self { agents, guardd, _server: server, directory }
+        Self { agents, guardd, server, directory }
+    }
+
+    fn config(server: &Metered) -> GuarddConfig {
+        GuarddConfig::simple(&[("api", &server.addresses)], &[RESEARCH, WRITING])
+    }
+
+    /// Writes these lines behind the configuration, instead of those of an earlier call.
+    pub fn configure(&mut self, more: &str) {
+        let mut config = Self::config(&self.server);
+        config.append(more);
+        self.guardd.set_config(config).unwrap();
     }
 
     /// Writes a drill file: two seconds of faults, unless `rest` begins with other times.

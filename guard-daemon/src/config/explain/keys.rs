@@ -10,8 +10,14 @@ use crate::config::schema::{
 pub(super) fn find(asked: &str) -> Vec<Topic> {
     let parts = split(asked);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let found = find_in(&entries(), &parts);
-    if found.is_empty() { find_in(&drill_entries(), &parts) } else { found }
+    let (configuration, drill) = (entries(), drill_entries());
+    // `drill` is both a whole path and the end of `schedule.drill`.
+    let is_whole = |all: &[Entry]| all.iter().any(|entry| full(entry, &parts));
+    if is_whole(&drill) && !is_whole(&configuration) {
+        return find_in(&drill, &parts);
+    }
+    let found = find_in(&configuration, &parts);
+    if found.is_empty() { find_in(&drill, &parts) } else { found }
 }
 
 fn find_in(all: &[Entry], parts: &[&str]) -> Vec<Topic> {
@@ -116,8 +122,8 @@ fn example(entry: &Entry, key: &Key) -> String {
     if let Some(inner) = header.strip_prefix("recovery.") {
         return format!("[[recovery]]\n{inner}.{line}");
     }
-    if header == "recovery" {
-        format!("[[recovery]]\n{line}")
+    if matches!(header.as_str(), "recovery" | "schedule") {
+        format!("[[{header}]]\n{line}")
     } else {
         format!("[{header}]\n{line}")
     }

@@ -6,7 +6,7 @@ use toml::de::{DeInteger, DeValue};
 use super::{Place, Reader, Value};
 use crate::config::schema::{Key, Kind};
 use crate::config::text::{
-    Problem, duration, endpoint, line, name, path, rate, shown, signals, size, url,
+    Problem, calendar, duration, endpoint, line, name, path, rate, shown, signals, size, url,
 };
 
 impl Reader<'_> {
@@ -100,6 +100,7 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         })),
         Kind::Url => checked(url::check(text)),
         Kind::HttpUrl => checked(url::check_http(text)),
+        Kind::Calendar => checked(calendar::check(text)),
         Kind::Line { min, max } => checked(line::check(text, *min, *max)),
         _ => Err(None),
     }

@@ -87,6 +87,8 @@ pub enum Kind {
         /// Most characters.
         max: usize,
     },
+    /// A cron expression.
+    Calendar,
     /// True or false.
     Flag,
     /// A list of these words, each at most once; at least one.
@@ -139,6 +141,7 @@ impl Kind {
             Self::Url => "URL such as \"http://127.0.0.1:8080/hook\"".into(),
             Self::HttpUrl => "URL such as \"http://127.0.0.1:8080/healthz\"".into(),
             Self::Line { .. } => "text of one line".into(),
+            Self::Calendar => "cron expression such as \"0 10 * * MON-FRI\"".into(),
             Self::Flag => "true or false".into(),
             Self::Words(words) => format!("list of {}", quoted(words)),
             Self::Endpoints => "list of endpoints such as [\"api.example.com:443\"]".into(),
@@ -170,6 +173,9 @@ impl Kind {
                 "at least one; host, address or network, with or without port".into()
             }
             Self::HttpUrl => "http:// only; no https://".into(),
+            Self::Calendar => {
+                "5 fields, from minutes to days of the week; with 6, seconds in front".into()
+            }
             Self::Line { min, max } => format!("{min} to {max} characters"),
             Self::Named { max, .. } => format!("at most {max}"),
             Self::List(_) => format!("at most {MAX_RULES}"),

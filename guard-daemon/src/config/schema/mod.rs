@@ -11,6 +11,7 @@ mod drill;
 mod find;
 mod kind;
 mod recovery;
+mod schedule;
 mod services;
 
 pub use drill::DRILL;
@@ -23,6 +24,7 @@ pub(crate) use kind::quoted;
 use bulkheads::BULKHEAD;
 use daemon::DAEMON;
 use recovery::{RECOVERY, RETRY_POLICY};
+use schedule::SCHEDULE;
 use services::SERVICE;
 
 /// Placeholder of a user-given name in a key path.
@@ -172,6 +174,12 @@ pub static ROOT: &[Key] = &[
         "How often and how fast guard's own actions are tried again, by type of error.",
     )
     .inert(),
+    Key::new(
+        "schedule",
+        Kind::List(SCHEDULE),
+        Absent::Words("none: drills run when somebody runs them"),
+        "Drills that guardd runs by itself, at the times of a calendar, one at a time.",
+    ),
 ];
 
 static DEFAULTS: &[Key] = &[Key::new(

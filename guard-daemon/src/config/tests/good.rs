@@ -29,6 +29,53 @@ fn an_empty_file_is_all_defaults_and_a_warning() {
 }
 
 #[test]
+fn schedules_arrive_with_their_defaults() {
+    use crate::schedule::{Missed, Overlap, Rules};
+    let plan = plan(
+        r#"
+        [daemon]
+        state_dir = "/srv/guard"
+        [[schedule]]
+        name = "b"
+        drill = "/nowhere/b.toml"
+        calendar = "0 10 * * MON-FRI"
+        [[schedule]]
+        name = "a"
+        drill = "/nowhere/a.toml"
+        calendar = "@daily"
+        window = "5m"
+        overlap = "wait"
+        missed = "run_once"
+        out = "/srv/results"
+        enabled = false
+        "#,
+    );
+    let [b, a] = plan.schedules.as_slice() else { panic!("{plan:?}") };
+    assert_eq!((b.name.as_str(), b.calendar.text()), ("b", "0 10 * * MON-FRI"));
+    assert_eq!((b.out.as_path(), b.enabled), (Path::new("/srv/guard/drills"), true));
+    let half_an_hour = Duration::from_mins(30);
+    let rules = Rules { window: half_an_hour, overlap: Overlap::Skip, missed: Missed::Skip };
+    assert_eq!(b.rules, rules);
+    assert_eq!((a.out.as_path(), a.enabled), (Path::new("/srv/results"), false));
+    let window = Duration::from_mins(5);
+    let rules = Rules { window, overlap: Overlap::Wait, missed: Missed::RunOnce };
+    assert_eq!(a.rules, rules);
+}
+
+#[test]
+fn a_schedule_without_its_drill_is_a_warning_and_a_name_twice_an_error() {
+    let one = "[[schedule]]\nname = \"a\"\ndrill = \"/nowhere/a.toml\"\ncalendar = \"@daily\"\n";
+    let text = format!("[bulkheads.a]\n{one}");
+    let warnings = parse("guard.toml", &text).unwrap().warnings;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert_eq!(warnings[0].key, "schedule[0].drill");
+    assert_eq!(
+        brief(&format!("{one}{one}")),
+        ["6:8 schedule[1].name: two schedules have the name `a`"]
+    );
+}
+
+#[test]
 fn every_value_arrives() {
     let plan = plan(
         r#"

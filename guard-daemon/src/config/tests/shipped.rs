@@ -36,7 +36,13 @@ fn the_example_sets_defaults_only() {
 #[test]
 fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
     let loaded = accepted("guard.toml", &uncommented());
-    let keys: Vec<&str> = loaded.warnings.iter().map(|w| w.key.as_str()).collect();
+    // Whether the drill file of its schedule is there is this host's matter.
+    let keys: Vec<&str> = loaded
+        .warnings
+        .iter()
+        .map(|w| w.key.as_str())
+        .filter(|k| *k != "schedule[0].drill")
+        .collect();
     let wanted = [
         "services.github.fallback",
         "bulkheads.research.memory_max",

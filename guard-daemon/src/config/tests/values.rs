@@ -15,6 +15,7 @@ fn single_values() {
             "endpoint" => format!("[services.a]\nendpoints = [{line}]\n"),
             "service" => format!("[services.a]\nendpoints = [\"a.example\"]\n{line}\n"),
             "bulkhead" => format!("[bulkheads.a]\n{line}\n"),
+            "schedule" => format!("[[schedule]]\n{line}\n"),
             "rule" => format!("[[recovery]]\nname = \"a\"\nwhen = {{}}\n{line}\n"),
             other => format!("[{other}]\n{line}\n"),
         };

@@ -1,6 +1,7 @@
 //! Readers of single values: text in, value or a [`Problem`] out. They know no file, no position
 //! and no key; they do no I/O.
 
+pub(crate) mod calendar;
 pub(crate) mod duration;
 pub(crate) mod endpoint;
 pub(crate) mod host;

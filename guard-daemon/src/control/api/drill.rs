@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::FaultRequest;
+use super::{FaultRequest, ScheduleStatus};
 
 /// Body of `POST /v1/drills`.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -96,6 +96,9 @@ pub struct Drills {
     pub schema: String,
     /// At most one: a second drill would spoil the first one's numbers.
     pub drills: Vec<RunningDrill>,
+    /// Drills that guardd runs by itself; only in the answer to `drill list`.
+    #[serde(default)]
+    pub schedules: Vec<ScheduleStatus>,
 }
 
 /// What guard has on the host and in the kernel for the sake of faults, read back from there, one

@@ -31,6 +31,13 @@ pub struct DrillRunArgs {
     /// Write report.md, journal.json, junit.xml and charts into a directory of the run below DIR
     #[arg(long, value_name = "DIR", conflicts_with = "dry_run")]
     pub out: Option<PathBuf>,
+    /// Run it in a process of its own, which neither this terminal nor this shell can end; exit 0
+    /// when guardd has accepted it. Its verdict is in DIR
+    #[arg(long, requires = "out", conflicts_with = "dry_run")]
+    pub detach: bool,
+    /// This is that process
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub own_session: bool,
     /// Seed of all random decisions, to run a drill again [default: the file's, or a new one]
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,

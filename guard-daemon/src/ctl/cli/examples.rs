@@ -116,9 +116,10 @@ Examples:
 pub(super) const DRILL_RUN: &str = "\
 Examples:
   guardctl drill run github-brownout.toml --dry-run
-  guardctl drill run github-brownout.toml --out results --seed 42
+  guardctl drill run github-brownout.toml --out results --seed 42 --detach
 
-Its faults end with their time, with this command, with guardd and with guardctl halt.
+Its faults end with their time, with this command, with guardd and with guardctl halt. With
+--detach they end with the process of its own, and with guardctl drill abort.
 Exit codes: 0 held, 1 deviated or aborted, 2 not a valid drill, 3 something is left on the
 host, 4 no daemon, 5 inconclusive (no traffic matched, too few calls, interrupted).";
 

@@ -10,6 +10,7 @@ use super::super::interrupt::Interrupt;
 use super::super::output::Output;
 use super::super::view;
 use super::super::view::DrillProgress;
+use super::detach;
 use crate::control::api::{
     Breakers, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, FaultRecord, FaultRequest,
     Faults, Footprint, Status,
@@ -67,12 +68,23 @@ async fn run_file(
     if let Some(directory) = &arguments.out {
         results::check_directory(directory).map_err(|error| failed(&error, ""))?;
     }
+    if arguments.detach {
+        return detach::start(client, arguments, output);
+    }
     // Before anything is changed, so that Ctrl-C cannot fall in between.
-    let mut interrupt = Interrupt::new()?;
+    let mut interrupt = if arguments.own_session {
+        detach::leave_session()?;
+        Interrupt::without_terminal()?
+    } else {
+        Interrupt::new()?
+    };
     let mut lines = client.stream_of("/v1/drills", &request).await?;
     let Some(DrillLine { plan: Some(plan), .. }) = lines.next::<DrillLine>().await? else {
         return Err(failed("guardd did not say what the drill is about", "guardctl version"));
     };
+    if arguments.own_session {
+        detach::accepted(client, &drill.name, &request.id, arguments.out.as_deref())?;
+    }
     let seed = arguments.seed.or(drill.seed).unwrap_or_else(|| u64::from(rand::random::<u32>()));
     output.remark(|look| view::drill_begins(drill, &plan, &request.id, seed, look))?;
     let mut watcher =

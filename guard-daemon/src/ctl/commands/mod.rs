@@ -1,9 +1,12 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
 mod breaker;
+mod detach;
 mod drill;
 mod events;
 mod fault;
+
+pub(super) use detach::Detached;
 
 use std::path::Path;
 

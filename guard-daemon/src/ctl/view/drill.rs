@@ -7,7 +7,7 @@ use crate::control::api::{DrillPlan, Drills, FaultRecord, PlannedFault};
 use crate::drill::Drill;
 use crate::drill::record::Moment;
 use crate::drill::run::Progress;
-use crate::drill::spec::Phase;
+use crate::drill::spec::{Condition, Phase};
 
 /// Cells of the bar.
 const BAR_WIDTH: usize = 30;
@@ -72,20 +72,31 @@ fn head(drill: &Drill, plan: &DrillPlan, look: &Look) -> String {
         page.push_str(&format!("holds    {}\n", clean(&state.name)));
     }
     for abort in &drill.abort {
-        let service = abort.pairs.service.as_ref().map(|name| format!("/{name}"));
-        page.push_str(&format!(
-            "abort    {}{} success < {} % for {}\n",
-            clean(&abort.pairs.bulkhead),
-            clean(&service.unwrap_or_default()),
-            percent(abort.success_rate_below),
-            duration(abort.window.as_secs_f64()),
-        ));
+        let lasts = duration(abort.window.as_secs_f64());
+        page.push_str(&format!("abort    {} for {lasts}\n", condition(&abort.condition)));
     }
     page.push_str(&format!("spared   {}\n", clean(&plan.protected.join(", "))));
     for warning in &plan.warnings {
         page.push_str(&format!("{}  {}\n", look.paint(Tone::Odd, "warning"), clean(warning)));
     }
     page
+}
+
+/// `writing success < 50 %`, `up < 1`.
+fn condition(condition: &Condition) -> String {
+    match condition {
+        Condition::SuccessRate { pairs, success_rate_below, .. } => {
+            let service = pairs.service.as_ref().map(|name| format!("/{name}"));
+            let target = clean(&pairs.bulkhead) + &clean(&service.unwrap_or_default());
+            format!("{target} success < {} %", percent(*success_rate_below))
+        }
+        Condition::Promql { query, below, above } => {
+            let low = below.map(|low| format!("< {low}"));
+            let high = above.map(|high| format!("> {high}"));
+            let bounds: Vec<String> = low.into_iter().chain(high).collect();
+            format!("{} {}", clean(&query.promql), bounds.join(" or "))
+        }
+    }
 }
 
 fn target(fault: &PlannedFault, look: &Look) -> String {
@@ -110,9 +121,6 @@ fn target(fault: &PlannedFault, look: &Look) -> String {
 
 /// `drill list`.
 pub(in crate::ctl) fn drills(answer: &Drills, look: &Look) -> String {
-    if answer.drills.is_empty() {
-        return "no drill runs\n".to_owned();
-    }
     let line = |drill: &crate::control::api::RunningDrill| {
         format!(
             "{}  run {}  for {}  by uid {}  {} {}\n",
@@ -124,7 +132,12 @@ pub(in crate::ctl) fn drills(answer: &Drills, look: &Look) -> String {
             clean(&drill.purpose),
         )
     };
-    answer.drills.iter().map(line).collect()
+    let running: String = if answer.drills.is_empty() {
+        "no drill runs\n".to_owned()
+    } else {
+        answer.drills.iter().map(line).collect()
+    };
+    format!("{running}{}", super::schedule::table(&answer.schedules, look))
 }
 
 /// `drill abort`.

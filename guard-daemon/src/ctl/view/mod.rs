@@ -3,18 +3,21 @@
 //! its control characters here, so that no agent can write to the operator's terminal.
 
 mod breaker;
+mod detached;
 mod doctor;
 mod drill;
 mod event;
 mod fault;
 pub(crate) mod look;
 mod operate;
+mod schedule;
 mod status;
 pub(crate) mod table;
 pub(crate) mod text;
 mod waits;
 
 pub(super) use breaker::breakers;
+pub(super) use detached::drill_detached;
 pub(super) use doctor::doctor;
 pub(super) use drill::{DrillProgress, drill_begins, drill_plan, drills, drills_aborted};
 pub(super) use event::{event, events};

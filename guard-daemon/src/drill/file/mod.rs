@@ -18,6 +18,7 @@ mod limits;
 mod names;
 mod overlaps;
 mod probes;
+mod promql;
 mod steady;
 
 /// What to do when there is no such file.
@@ -54,7 +55,7 @@ pub fn parse(name: &str, text: &str) -> Result<LoadedDrill, ConfigErrors> {
     let (root, mut sink) = config::read(name, text, DRILL)?;
     let faults = faults::read(&root, &mut sink);
     let steady_state = steady::read(&root, &mut sink);
-    let abort = aborts::read(&root);
+    let abort = aborts::read(&root, &mut sink);
     // An error is a hole in what was read; what is made of it is thrown away.
     let warnings = sink.warnings()?;
     let text_of = |key| root.text(key).unwrap_or_default().to_owned();

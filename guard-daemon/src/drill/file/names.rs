@@ -63,6 +63,7 @@ fn of_probe(probe: &Probe) -> String {
             format!("{bulkhead}/{service} breaker {state}")
         }
         Probe::Http { url, .. } => format!("http {}", shown(url)),
+        Probe::Promql { query, .. } => format!("promql {}", shown(&query.promql)),
         Probe::Command { argv, .. } => {
             format!("command {}", argv.first().map(|program| shown(program)).unwrap_or_default())
         }

@@ -20,7 +20,7 @@ pub(super) struct ProbeKeys {
 }
 
 /// All of them.
-pub(super) static PROBES: [ProbeKeys; 5] = [
+pub(super) static PROBES: [ProbeKeys; 6] = [
     ProbeKeys {
         key: "success_rate_at_least",
         needs: &["bulkhead"],
@@ -41,6 +41,12 @@ pub(super) static PROBES: [ProbeKeys; 5] = [
         make: breaker,
     },
     ProbeKeys { key: "http", needs: &[], takes: &["status", "timeout"], make: http },
+    ProbeKeys {
+        key: "promql",
+        needs: &[],
+        takes: &["prometheus", "at_least", "at_most", "timeout"],
+        make: promql,
+    },
     ProbeKeys { key: "command", needs: &[], takes: &["exit_code", "timeout"], make: command },
 ];
 
@@ -74,6 +80,14 @@ fn http(node: &Node) -> Option<Probe> {
         url: node.text("http")?.to_owned(),
         status: u16::try_from(node.integer("status")?).ok()?,
         timeout: node.duration("timeout").unwrap_or(Duration::from_secs(2)),
+    })
+}
+
+fn promql(node: &Node) -> Option<Probe> {
+    Some(Probe::Promql {
+        query: super::promql::query(node)?,
+        at_least: node.number("at_least"),
+        at_most: node.number("at_most"),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use super::names::{self, Given};
 use super::probes::{PROBES, ProbeKeys};
+use super::promql;
 use crate::config::{Node, Severity, Sink};
 use crate::drill::spec::{Phase, SteadyState};
 
@@ -16,6 +17,9 @@ pub(super) fn read(root: &Node, sink: &mut Sink) -> Vec<SteadyState> {
         let keys = choose(node, sink)?;
         strangers(node, keys, sink);
         needs(node, keys, sink);
+        if keys.key == "promql" {
+            promql::check(node, "at_least", "at_most", sink);
+        }
         let name = node.text("name").unwrap_or_default().to_owned();
         Some(SteadyState { name, when: when(node), probe: (keys.make)(node)? })
     });

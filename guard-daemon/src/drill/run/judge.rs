@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::record::Check;
-use super::super::spec::{Abort, Drill, Phase, Probe, SteadyState};
+use super::super::spec::{Abort, Condition, Drill, Phase, Probe, SteadyState};
 use super::look::Look;
 use super::probe::{Prober, Tries};
 
@@ -57,13 +57,20 @@ pub(super) fn check(
     }
 }
 
-/// During the faults every try must be as asked; before and after them, the last one.
+/// During the faults every try must be as asked; before and after them, the last one. A try that could
+/// not be told shows nothing, unless another was missed.
 fn of_tries(phase: Phase, tries: &Tries) -> (Option<bool>, String) {
     match (&tries.first_miss, &tries.last) {
         (Some((_, what)), _) if phase == Phase::During => {
             (Some(false), format!("{what} (one of {} tries)", tries.count))
         }
-        (_, Some((met, what))) => (Some(*met), what.clone()),
+        (None, Some((Some(true), _)))
+            if phase == Phase::During && tries.first_unknown.is_some() =>
+        {
+            let what = tries.first_unknown.clone().unwrap_or_default();
+            (None, format!("{what} (at one of {} tries or more)", tries.count))
+        }
+        (_, Some((met, what))) => (*met, what.clone()),
         (_, None) => (None, "not tried".to_owned()),
     }
 }
@@ -105,7 +112,9 @@ fn of_looks(probe: &Probe, phase: Phase, looks: Looks<'_>) -> (Option<bool>, Str
             seen.dedup();
             (Some(met), seen.join(", "))
         }
-        Probe::Http { .. } | Probe::Command { .. } => (None, "not tried".to_owned()),
+        Probe::Http { .. } | Probe::Promql { .. } | Probe::Command { .. } => {
+            (None, "not tried".to_owned())
+        }
     }
 }
 
@@ -129,22 +138,25 @@ fn first_miss(
     looks.0.get(end).map(|look| look.at.as_secs_f64())
 }
 
-/// Whether an abort condition fires: what it says, for people.
-pub(super) fn abort(condition: &Abort, looks: Looks<'_>) -> Option<String> {
-    let looks = looks.last(condition.window);
-    if looks.span() < condition.window {
+/// Whether an abort condition that looks at counters fires: what it says, for people.
+pub(super) fn abort(abort: &Abort, looks: Looks<'_>) -> Option<String> {
+    let Condition::SuccessRate { pairs, success_rate_below, min_calls } = &abort.condition else {
+        return None;
+    };
+    let looks = looks.last(abort.window);
+    if looks.span() < abort.window {
         return None;
     }
     let (first, last) = looks.ends()?;
-    let counts = last.since(first, &condition.pairs);
-    let rate = counts.success_rate().filter(|_| counts.calls() >= condition.min_calls)?;
-    (rate < condition.success_rate_below).then(|| {
+    let counts = last.since(first, pairs);
+    let rate = counts.success_rate().filter(|_| counts.calls() >= *min_calls)?;
+    (rate < *success_rate_below).then(|| {
         format!(
             "{} success {} < {} for {:?} ({} calls)",
-            condition.pairs.text(),
+            pairs.text(),
             percent(rate),
-            percent(condition.success_rate_below),
-            condition.window,
+            percent(*success_rate_below),
+            abort.window,
             counts.calls()
         )
     })
@@ -170,12 +182,24 @@ pub(super) fn limit(probe: &Probe) -> String {
         }
         Probe::Breaker { state, .. } => state.clone(),
         Probe::Http { status, .. } => format!("status {status}"),
+        Probe::Promql { at_least, at_most, .. } => match (at_least, at_most) {
+            (Some(low), Some(high)) => format!("{} to {}", value(*low), value(*high)),
+            (Some(low), None) => format!("at least {}", value(*low)),
+            (None, Some(high)) => format!("at most {}", value(*high)),
+            (None, None) => "any number".to_owned(),
+        },
         Probe::Command { exit_code, .. } => format!("exit {exit_code}"),
     }
 }
 
 fn too_few(calls: u64, needed: u64) -> String {
     format!("{calls} calls, {} are needed", needed.max(1))
+}
+
+/// A number of Prometheus, for people. Nothing is rounded: somebody's limit is near.
+pub(super) fn value(value: f64) -> String {
+    let is_plain = value == 0.0 || (1e-4..1e15).contains(&value.abs()) || !value.is_finite();
+    if is_plain { format!("{value}") } else { format!("{value:e}") }
 }
 
 /// `99.6 %`.

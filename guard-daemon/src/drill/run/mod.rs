@@ -16,16 +16,20 @@ use look::Look;
 use verdict::{Ending, Seen};
 
 mod cleanup;
+mod conditions;
 mod daemon;
+mod http;
 mod judge;
 mod look;
 mod looking;
 mod phases;
 mod probe;
+mod promql;
 mod proof;
 mod verdict;
 
 pub use daemon::{Daemon, Progress, Watcher};
+pub(super) use promql::url as promql_url;
 
 /// How often numbers are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -75,6 +79,7 @@ pub async fn run(
         timeline: Vec::new(),
         samples: Vec::new(),
         before: None,
+        conditions: conditions::Conditions::default(),
     };
     let start = Timestamp::now();
     let ending = {
@@ -99,6 +104,7 @@ pub async fn run(
         }
     };
     run.note(format!("the faults are over: {}", described(&ending)));
+    run.conditions = conditions::Conditions::default();
     let over = Instant::now();
     let cleanup = run.cleanup(over).await;
     if ending == Ending::Planned && !job.drill.after.is_zero() {
@@ -134,6 +140,8 @@ struct Run<'a, D, W> {
     samples: Vec<Sample>,
     /// What guard had on the host before.
     before: Option<Vec<String>>,
+    /// Abort conditions that need requests, while they are watched.
+    conditions: conditions::Conditions,
 }
 
 impl<D: Daemon, W: Watcher> Run<'_, D, W> {

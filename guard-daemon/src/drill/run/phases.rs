@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use super::conditions::Conditions;
 use super::daemon::{Daemon, Watcher};
 use super::judge::{self, Looks};
 use super::probe::{Prober, Tries};
@@ -19,6 +20,7 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
         self.before = Some(footprint.lines);
         let drill = self.drill;
         let from = self.begin(Phase::Before).await?;
+        self.conditions = Conditions::start(&drill.abort);
         if !drill.before.is_zero() {
             let probers = judge::start_probers(drill, Phase::Before, self.began);
             self.watch(Phase::Before, drill.before).await?;
@@ -75,7 +77,12 @@ impl<D: Daemon, W: Watcher> Run<'_, D, W> {
             tokio::time::sleep(LOOK_EVERY.min(length.saturating_sub(from.elapsed()))).await;
             self.look().await?;
             self.progress(phase, from.elapsed(), length);
-            let fired = self.drill.abort.iter().find_map(|a| judge::abort(a, Looks(&self.looks)));
+            for said in self.conditions.news() {
+                self.note(said);
+            }
+            let counted =
+                || self.drill.abort.iter().find_map(|a| judge::abort(a, Looks(&self.looks)));
+            let fired = counted().or_else(|| self.conditions.fired());
             if let Some(why) = fired.filter(|_| phase == Phase::During) {
                 self.note(format!("abort: {why}"));
                 return Err(Ending::Aborted(why));

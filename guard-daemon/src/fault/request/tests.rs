@@ -9,6 +9,7 @@ use crate::plan::{
 
 fn plan() -> Plan {
     Plan {
+        schedules: Vec::new(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,
             state_dir: "/nowhere".into(),

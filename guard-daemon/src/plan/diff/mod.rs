@@ -1,6 +1,7 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
 mod breakers;
+mod schedules;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -31,6 +32,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     services(old, new, &mut out.changes);
     bulkheads(old, new, &mut out.changes);
     breakers::breakers(&old.breakers, &new.breakers, &mut out.changes);
+    schedules::schedules(old, new, &mut out.changes);
     out
 }
 

@@ -9,7 +9,13 @@ fn sample() -> Sample {
     stats.opened = 5;
     stats.closed = 3;
     let pair = PairSample { bulkhead: "research".into(), destination: "github".into(), stats };
+    let schedule = ScheduleSample {
+        schedule: "weekly".into(),
+        next_unix_seconds: Some(1_800_000_000.0),
+        runs: [("held", 2), ("deviated", 0), ("inconclusive", 0), ("failed", 1)],
+    };
     Sample {
+        schedules: vec![schedule],
         pairs: vec![pair],
         bulkheads: vec![("research".into(), 2, true), ("writing".into(), 0, false)],
         reload_ok: true,
@@ -32,6 +38,10 @@ fn contract_names_and_zeros() {
         r#"guard_call_seconds_bucket{le="+Inf",bulkhead="research",destination="github"} 8"#,
         r#"guard_bulkhead_connections{bulkhead="research"} 2"#,
         r#"guard_bulkhead_connections{bulkhead="writing"} 0"#,
+        r#"guard_drill_schedule_next_seconds{schedule="weekly"} 1800000000"#,
+        r#"guard_drill_runs_total{schedule="weekly",verdict="held"} 2"#,
+        r#"guard_drill_runs_total{schedule="weekly",verdict="deviated"} 0"#,
+        r#"guard_drill_runs_total{schedule="weekly",verdict="failed"} 1"#,
         "guard_events_lost_total 0",
         "guard_config_last_reload_successful 1",
     ] {

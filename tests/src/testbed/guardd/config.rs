@@ -48,6 +48,11 @@ impl GuarddConfig {
         self.body = body.into();
     }
 
+    /// Adds to the body.
+    pub fn append(&mut self, more: &str) {
+        self.body.push_str(more);
+    }
+
     /// Replaces a part of the body.
     pub fn replace(&mut self, from: &str, to: &str) {
         self.body = self.body.replace(from, to);

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use super::{Absent, Key, Kind};
 
+mod abort;
 mod fault;
 mod steady_state;
 
+use abort::ABORT;
 use fault::FAULT;
 use steady_state::STEADY_STATE;
 
@@ -15,6 +17,17 @@ const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// Most characters of a drill's purpose and of a steady state's name.
 const LONGEST_LINE: usize = 200;
+/// Most characters of a PromQL expression: it travels in the request's line.
+const LONGEST_QUERY: usize = 2000;
+/// Largest number that a PromQL expression may be compared with, either side of zero.
+const FAR: f64 = 1e15;
+/// Longest time that a request or a command of a probe may take.
+const LONGEST_TRY: Duration = Duration::from_mins(1);
+/// Where Prometheus listens if nobody has changed it.
+const PROMETHEUS: Absent = Absent::Value("\"http://127.0.0.1:9090\"");
+/// What `prometheus` means, for probes and for abort conditions.
+const PROMETHEUS_DOC: &str = "The Prometheus server that is asked; a path in front of its `/api/v1` is \
+                              kept. It is asked in clear text and without a password.";
 
 /// A key of a drill, without an example.
 const fn table(name: &'static str, kind: Kind, default: Absent, doc: &'static str) -> Key {
@@ -106,37 +119,5 @@ pub static DRILL: &[Key] = &[
         Kind::List(ABORT),
         Absent::Words("none: the drill runs to its end"),
         "What ends the faults early, so that a drill does no more harm than was meant.",
-    ),
-];
-
-static ABORT: &[Key] = &[
-    key("bulkhead", Kind::Name, Absent::Required, "Whose calls are watched.", "\"writing\""),
-    key(
-        "service",
-        Kind::Name,
-        Absent::Words("every service"),
-        "Calls to what; \"other\" is what no service's endpoint matches.",
-        "\"github\"",
-    ),
-    key(
-        "success_rate_below",
-        Kind::Number { min: 0.001, max: 1.0 },
-        Absent::Required,
-        "Share of successful calls below which the faults end.",
-        "0.5",
-    ),
-    key(
-        "for",
-        Kind::Duration { min: SECOND, max: HOUR },
-        Absent::Value("\"10s\""),
-        "How long it must last; also the window in which calls are counted.",
-        "\"10s\"",
-    ),
-    key(
-        "min_calls",
-        Kind::Integer { min: 1, max: 1_000_000 },
-        Absent::Value("5"),
-        "Calls in the window below which the success rate says nothing.",
-        "5",
     ),
 ];

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Absent, HOUR, Key, Kind, LONGEST_LINE, key};
+use super::{
+    Absent, FAR, HOUR, Key, Kind, LONGEST_LINE, LONGEST_QUERY, LONGEST_TRY, PROMETHEUS,
+    PROMETHEUS_DOC, key,
+};
 
 /// Absent, because the entry has another probe.
 const OTHER_PROBE: Absent = Absent::Words("another probe");
@@ -56,6 +59,15 @@ pub(super) static STEADY_STATE: &[Key] = &[
         "\"http://127.0.0.1:8080/healthz\"",
     ),
     key(
+        "promql",
+        Kind::Line { min: 1, max: LONGEST_QUERY },
+        OTHER_PROBE,
+        "Probe: a PromQL expression that gives one number, asked by guardctl. Needs `at_least` or \
+         `at_most`, or both; takes `prometheus` and `timeout`. No number at all is neither good nor \
+         bad; NaN is bad.",
+        "\"sum(rate(http_requests_total{code='200'}[1m]))\"",
+    ),
+    key(
         "command",
         Kind::Argv,
         OTHER_PROBE,
@@ -105,10 +117,25 @@ pub(super) static STEADY_STATE: &[Key] = &[
         "Exit code that the `command` must have.",
         "0",
     ),
+    key("prometheus", Kind::HttpUrl, PROMETHEUS, PROMETHEUS_DOC, "\"http://127.0.0.1:9090\""),
+    key(
+        "at_least",
+        Kind::Number { min: -FAR, max: FAR },
+        Absent::Words("no value is too small"),
+        "Smallest good value of `promql`.",
+        "100",
+    ),
+    key(
+        "at_most",
+        Kind::Number { min: -FAR, max: FAR },
+        Absent::Words("no value is too large"),
+        "Largest good value of `promql`.",
+        "0.5",
+    ),
     key(
         "timeout",
-        Kind::Duration { min: Duration::from_millis(10), max: Duration::from_mins(1) },
-        Absent::Words("\"2s\" for `http`, \"5s\" for `command`"),
+        Kind::Duration { min: Duration::from_millis(10), max: LONGEST_TRY },
+        Absent::Words("\"2s\" for `http`, \"5s\" for `command` and `promql`"),
         "Longest time that the request or the command may take.",
         "\"2s\"",
     ),

@@ -67,7 +67,7 @@ fn everything_wrong_is_said_at_once_in_the_order_of_the_file() {
     39:1 steady_state[2].service: `steady_state[2].service` is missing: `breaker` needs it
     39:1 steady_state[2].when: `steady_state[2].when` is missing: `breaker` needs it
     40:11 steady_state[2].breaker: `steady_state[2].breaker` cannot be "ajar"
-    42:1 abort[0].success_rate_below: `abort[0].success_rate_below` is missing
+    42:1 abort[0]: `abort[0]` has no condition
     44:7 abort[0].for: `abort[0].for` is 1ms, out of range
     "#);
 }

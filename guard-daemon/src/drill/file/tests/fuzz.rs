@@ -7,7 +7,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::drill::spec::Probe;
+use crate::drill::spec::{Condition, Probe, Query};
 use crate::fault::FaultSpec;
 use crate::plan::{OTHER, Plan};
 
@@ -62,6 +62,16 @@ service = "github"
 success_rate_below = 0.5
 for = "10s"
 min_calls = 5
+[[steady_state]]
+prometheus = "http://127.0.0.1:9090"
+promql = "sum(up{job='a'})"
+at_least = 1
+at_most = 2.5
+[[abort]]
+promql = "up"
+below = 1
+above = 9
+timeout = "1s"
 "#;
 
 fn check(text: &str) {
@@ -98,7 +108,12 @@ fn sound(drill: &Drill) {
         assert!(spec.start_after + spec.duration <= drill.duration + Duration::from_micros(1));
     }
     for abort in &drill.abort {
-        assert!((0.001..=1.0).contains(&abort.success_rate_below) && abort.min_calls > 0);
+        match &abort.condition {
+            Condition::SuccessRate { success_rate_below, min_calls, .. } => {
+                assert!((0.001..=1.0).contains(success_rate_below) && *min_calls > 0);
+            }
+            Condition::Promql { query, below, above } => bounded(query, *below, *above),
+        }
         assert!(abort.window >= Duration::from_secs(1));
     }
     let mut names: Vec<&str> = drill.steady_state.iter().map(|s| s.name.as_str()).collect();
@@ -117,12 +132,20 @@ fn sound(drill: &Drill) {
             Probe::Http { url, status, .. } => {
                 assert!(url.starts_with("http://") && (100..600).contains(status));
             }
+            Probe::Promql { query, at_least, at_most } => bounded(query, *at_least, *at_most),
             Probe::Command { argv, exit_code, timeout } => {
                 assert!(argv[0].starts_with('/') && (0..256).contains(exit_code));
                 assert!(*timeout <= Duration::from_mins(1));
             }
         }
     }
+}
+
+fn bounded(query: &Query, low: Option<f64>, high: Option<f64>) {
+    assert!(query.prometheus.starts_with("http://") && !query.prometheus.contains('?'));
+    assert!(!query.promql.is_empty() && !query.promql.contains(char::is_control));
+    assert!(low.or(high).is_some_and(f64::is_finite));
+    assert!(low.zip(high).is_none_or(|(low, high)| low <= high));
 }
 
 /// A configuration with everything that a drill names.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::control::api::FaultRequest;
-use crate::drill::spec::{Abort, Phase, Probe, SteadyState};
+use crate::drill::spec::{Abort, Condition, Phase, Probe, Query, SteadyState};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -49,19 +49,35 @@ fn every_value_of_the_whole_arrives() {
     assert_eq!(drill.seed, Some(i64::MAX as u64));
     let wanted = [
         Abort {
-            pairs: of("writing", None),
-            success_rate_below: 0.5,
+            condition: Condition::SuccessRate {
+                pairs: of("writing", None),
+                success_rate_below: 0.5,
+                min_calls: 5,
+            },
             window: 10 * SECOND,
-            min_calls: 5,
         },
         Abort {
-            pairs: of("b", Some("other")),
-            success_rate_below: 1.0,
+            condition: Condition::SuccessRate {
+                pairs: of("b", Some("other")),
+                success_rate_below: 1.0,
+                min_calls: 2,
+            },
             window: SECOND,
-            min_calls: 2,
         },
     ];
     assert_eq!(drill.abort, wanted);
+}
+
+#[test]
+fn an_abort_condition_may_be_a_number_of_prometheus() {
+    let text = format!("{SMALL}[[abort]]\npromql = \"up\"\nbelow = 1\nfor = \"3s\"\n");
+    let query = Query {
+        prometheus: "http://127.0.0.1:9090".into(),
+        promql: "up".into(),
+        timeout: 5 * SECOND,
+    };
+    let condition = Condition::Promql { query, below: Some(1.0), above: None };
+    assert_eq!(drill(&text).abort, [Abort { condition, window: 3 * SECOND }]);
 }
 
 /// The faults of a drill of one minute with these lines in its `[[fault]]`.
@@ -176,6 +192,21 @@ fn every_probe_arrives_and_gets_a_name() {
     let url = "http://a.example".to_owned();
     let http = state("http = \"http://a.example\"\nstatus = 404\ntimeout = \"1m\"");
     assert_eq!(http.probe, Probe::Http { url, status: 404, timeout: 60 * SECOND });
+    let asked = |prometheus: &str, timeout| Query {
+        prometheus: prometheus.into(),
+        promql: "up{a='b'}".into(),
+        timeout,
+    };
+    let promql = state("promql = \"up{a='b'}\"\nat_least = 1");
+    let query = asked("http://127.0.0.1:9090", 5 * SECOND);
+    let wanted = Probe::Promql { query, at_least: Some(1.0), at_most: None };
+    assert_eq!((promql.name.as_str(), promql.probe), ("promql up{a='b'}", wanted));
+    let promql = state(
+        "promql = \"up{a='b'}\"\nat_least = -1\nat_most = -0.5\ntimeout = \"1s\"\n\
+         prometheus = \"http://a/b/\"",
+    );
+    let query = asked("http://a/b", SECOND);
+    assert_eq!(promql.probe, Probe::Promql { query, at_least: Some(-1.0), at_most: Some(-0.5) });
     let command = state("name = \"it works\"\ncommand = [\"/bin/sh\", \"-c\", \"true\"]");
     let argv = ["/bin/sh", "-c", "true"].map(str::to_owned).to_vec();
     let wanted = Probe::Command { argv, exit_code: 0, timeout: 5 * SECOND };

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::control::api::FaultRequest;
-use crate::drill::spec::{Phase, Probe};
+use crate::drill::spec::{Condition, Phase, Probe};
 use crate::fault::FaultSpec;
 
 const GUARD: &str = include_str!("../../../../../configs/guard.toml");
@@ -59,7 +59,10 @@ fn every_shipped_drill_is_right_and_fits_the_example_configuration() {
             state.when.len() == 3
                 && matches!(&state.probe, Probe::SuccessRate { pairs, .. } if pairs.bulkhead == "writing")
         }));
-        assert!(drill.abort.iter().any(|abort| abort.pairs.bulkhead == "writing"));
+        assert!(drill.abort.iter().any(|abort| matches!(
+            &abort.condition,
+            Condition::SuccessRate { pairs, .. } if pairs.bulkhead == "writing"
+        )));
     }
 }
 

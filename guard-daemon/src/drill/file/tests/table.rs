@@ -103,10 +103,16 @@ fn around(entry: &Entry) -> String {
     let parts: Vec<&str> = entry.path.split('.').collect();
     let mut lines = match parts[1] {
         "fault" => "bulkhead = \"b\"\nservice = \"s\"\nloss.percent = 1\n".to_owned(),
+        "abort" if matches!(key, "promql" | "prometheus" | "above" | "below" | "timeout") => {
+            let above = if key == "below" { "" } else { "above = 5\n" };
+            format!("promql = \"up\"\n{above}")
+        }
         "abort" => "bulkhead = \"b\"\nsuccess_rate_below = 0.5\n".to_owned(),
         _ => match key {
             "status" => "http = \"http://a.example\"\n".to_owned(),
             "http" | "command" => String::new(),
+            "promql" | "prometheus" | "at_most" => "promql = \"up\"\nat_most = 5\n".to_owned(),
+            "at_least" => "promql = \"up\"\n".to_owned(),
             "exit_code" | "timeout" => "command = [\"/bin/true\"]\n".to_owned(),
             "quantile" | "latency_at_most" => {
                 "bulkhead = \"b\"\nlatency_at_most = \"1s\"\n".to_owned()

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 use super::super::words::{self, one_line};
 use crate::control::api::FaultRequest;
-use crate::drill::spec::{Abort, Pairs, Probe, SteadyState};
+use crate::drill::run::promql_url;
+use crate::drill::spec::{Abort, Condition, Pairs, Probe, Query, SteadyState};
 
 /// One probe or action.
 #[derive(Clone, Debug, Serialize)]
@@ -104,6 +105,7 @@ pub(super) fn steady_state(state: &SteadyState) -> Activity {
             Tolerance::Status((*status).into()),
             Provider::Http { url: url.clone(), method: "GET", timeout: timeout.as_secs_f64() },
         ),
+        Probe::Promql { query, at_least, at_most } => (between(*at_least, *at_most), asks(query)),
         Probe::Command { argv, exit_code, timeout } => (
             Tolerance::Status((*exit_code).into()),
             Provider::Process {
@@ -118,15 +120,35 @@ pub(super) fn steady_state(state: &SteadyState) -> Activity {
 
 /// The probe of an abort condition.
 pub(super) fn abort(abort: &Abort) -> Activity {
-    let Pairs { bulkhead, service } = &abort.pairs;
-    let target = words::target(bulkhead, service.as_deref().unwrap_or("*"));
-    let name = format!(
-        "abort when less than {} % of {target} succeed for {} s",
-        abort.success_rate_below * 100.0,
-        abort.window.as_secs_f64()
-    );
-    let tolerance = percent([abort.success_rate_below, 1.0]);
-    probe(&name, tolerance, guardctl(&["status", "--json"]))
+    let seconds = abort.window.as_secs_f64();
+    match &abort.condition {
+        Condition::SuccessRate {
+            pairs: Pairs { bulkhead, service }, success_rate_below, ..
+        } => {
+            let target = words::target(bulkhead, service.as_deref().unwrap_or("*"));
+            let name = format!(
+                "abort when less than {} % of {target} succeed for {seconds} s",
+                success_rate_below * 100.0,
+            );
+            probe(&name, percent([*success_rate_below, 1.0]), guardctl(&["status", "--json"]))
+        }
+        Condition::Promql { query, below, above } => {
+            let name = format!("abort when {} is out of bounds for {seconds} s", query.promql);
+            probe(&name, between(*below, *above), asks(query))
+        }
+    }
+}
+
+/// The request of a query.
+fn asks(query: &Query) -> Provider {
+    let timeout = query.timeout.as_secs_f64();
+    Provider::Http { url: promql_url(query), method: "GET", timeout }
+}
+
+/// A number between two others; JSON has no infinity for where there is no bound.
+fn between(low: Option<f64>, high: Option<f64>) -> Tolerance {
+    let range = [low.unwrap_or(f64::MIN), high.unwrap_or(f64::MAX)].map(words::finite);
+    Tolerance::Range { kind: "range", range, target: "body" }
 }
 
 fn percent(shares: [f64; 2]) -> Tolerance {

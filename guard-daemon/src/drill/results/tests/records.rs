@@ -7,7 +7,7 @@ use crate::drill::record::{
     Check, Cleanup, Collateral, Moment, PairSample, Plan, PlannedFault, Proof, Sample, Status,
     Verdict,
 };
-use crate::drill::spec::{Abort, Pairs, Phase, Probe, SteadyState};
+use crate::drill::spec::{Abort, Condition, Pairs, Phase, Probe, SteadyState};
 use crate::drill::{Drill, Record};
 
 /// Names that break whatever does not expect them.
@@ -101,10 +101,12 @@ fn drill() -> Drill {
             ),
         ],
         abort: vec![Abort {
-            pairs: Pairs { bulkhead: "writing".into(), service: None },
-            success_rate_below: 0.5,
+            condition: Condition::SuccessRate {
+                pairs: Pairs { bulkhead: "writing".into(), service: None },
+                success_rate_below: 0.5,
+                min_calls: 20,
+            },
             window: seconds(10),
-            min_calls: 20,
         }],
     }
 }

@@ -94,7 +94,8 @@ fn a_breaker_at_any_look_during_the_faults_and_at_the_last_one_else() {
 fn tries_count_all_during_the_faults_and_the_last_one_else() {
     let tries = Tries {
         count: 9,
-        last: Some((true, "exit 0".into())),
+        last: Some((Some(true), "exit 0".into())),
+        first_unknown: None,
         first_miss: Some((Duration::from_secs(4), "exit 1".into())),
     };
     let command = state(Probe::Command {
@@ -114,10 +115,8 @@ fn tries_count_all_during_the_faults_and_the_last_one_else() {
 #[test]
 fn an_abort_condition_needs_its_whole_window_and_enough_calls() {
     let condition = |min_calls| Abort {
-        pairs: pairs(),
-        success_rate_below: 0.5,
+        condition: Condition::SuccessRate { pairs: pairs(), success_rate_below: 0.5, min_calls },
         window: Duration::from_secs(2),
-        min_calls,
     };
     let looks: Vec<Look> = [(0, 100, 0), (1, 100, 4), (2, 101, 9), (3, 110, 9), (4, 120, 9)]
         .into_iter()
@@ -137,4 +136,33 @@ fn a_share_is_never_rounded_up_to_somebodys_limit() {
     assert_eq!(percent(1.0), "100.0 %");
     assert_eq!(percent(0.95), "95.0 %");
     assert_eq!(percent(0.998), "99.8 %");
+}
+
+#[test]
+fn a_try_that_cannot_be_told_shows_nothing() {
+    let probe = state(Probe::Promql {
+        query: crate::drill::spec::Query {
+            prometheus: "http://127.0.0.1:9090".into(),
+            promql: "up".into(),
+            timeout: Duration::from_secs(1),
+        },
+        at_least: Some(0.5),
+        at_most: None,
+    });
+    let mut tries = Tries {
+        count: 3,
+        last: Some((Some(true), "1".into())),
+        first_miss: None,
+        first_unknown: Some("no sample".into()),
+    };
+    let of = |phase, tries: &Tries| check(&probe, phase, Looks(&[]), Some(tries));
+    let during = of(Phase::During, &tries);
+    assert_eq!(during.met, None);
+    assert_eq!(during.measured, "no sample (at one of 3 tries or more)");
+    assert_eq!(during.limit, "at least 0.5");
+    assert_eq!(of(Phase::After, &tries).met, Some(true), "the last one counts");
+    tries.first_miss = Some((Duration::from_secs(2), "0.1".into()));
+    assert_eq!(of(Phase::During, &tries).met, Some(false));
+    tries.last = Some((None, "no sample".into()));
+    assert_eq!(of(Phase::Before, &tries).met, None);
 }
