@@ -10,4 +10,5 @@ mod refused;
 #[path = "../rig/mod.rs"]
 mod rig;
 mod scene;
+mod suite;
 mod verdicts;
