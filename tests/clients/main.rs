@@ -1,5 +1,6 @@
 //! Clients that nobody here wrote, against real servers: each is refused in its own words when a
-//! breaker is open, waits without an error when it is held, and is healed when a call hangs.
+//! breaker is open, waits without an error when it is held, and is healed when a call hangs; and
+//! Chaos Toolkit, which runs a drill on many hosts.
 //!
 //! `cargo xtask clients` installs them and runs this; `GUARD_CLIENTS_DIR` says where they are.
 #![allow(
@@ -16,6 +17,7 @@ use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::{requires, wait};
 
 mod client;
+mod fleet;
 mod servers;
 
 use client::Client;

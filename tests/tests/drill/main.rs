@@ -13,4 +13,5 @@ mod refused;
 mod rig;
 mod scene;
 mod schedules;
+mod suite;
 mod verdicts;

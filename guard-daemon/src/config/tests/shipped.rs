@@ -22,7 +22,7 @@ fn uncommented() -> String {
 fn the_example_has_no_errors_and_no_warnings() {
     let loaded = accepted("guard.toml", GUARD);
     assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
-    assert_eq!(loaded.plan.services.len(), 2);
+    assert_eq!(loaded.plan.services.len(), 4);
     assert_eq!(loaded.plan.bulkheads.len(), 2);
 }
 
