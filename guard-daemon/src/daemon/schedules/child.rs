@@ -19,8 +19,8 @@ use crate::plan::SchedulePlan;
 const RECORD_MOST_BYTES: u64 = 256 << 20;
 /// What is kept of what it complains.
 const WORDS_MOST_BYTES: usize = 4096;
-/// In which time it ends after SIGTERM: it reports, which takes a moment.
-const ENDS_WITHIN: Duration = Duration::from_secs(5);
+/// In which time it ends after SIGTERM: it looks at what is left and reports, which takes a moment.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// The process.
 pub(super) struct Child {

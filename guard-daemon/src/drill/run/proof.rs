@@ -181,7 +181,8 @@ fn interval(share: f64, n: f64) -> (f64, f64) {
     let middle = share + z2 / (2.0 * n);
     let half = Z * (share * (1.0 - share) / n + z2 / (4.0 * n * n)).sqrt();
     let scale = 1.0 + z2 / n;
-    (((middle - half) / scale).max(0.0), ((middle + half) / scale).min(1.0))
+    // The share lies within it: a bound that rounding puts beside the share is no bound.
+    (((middle - half) / scale).max(0.0).min(share), ((middle + half) / scale).min(1.0).max(share))
 }
 
 /// What happened to bulkheads that were no target.

@@ -53,6 +53,13 @@ fn a_share_is_compared_within_what_chance_allows() {
 }
 
 #[test]
+fn all_of_any_number_is_all() {
+    for n in 1..2_000 {
+        assert_eq!(loss(100.0, n, n).0, Some(true), "{n} of {n}");
+    }
+}
+
+#[test]
 fn bursts_are_fewer_observations_than_packets() {
     let asked = |burst| FaultRequest {
         loss_percent: Some(5.0),
