@@ -9,6 +9,8 @@ use toml::{Table, Value};
 const DURATION: Duration = Duration::from_secs(4);
 /// How long the steady state is watched before them.
 const BEFORE: &str = "1s";
+/// Delays from here on are shortened too: with shorter ones a call ends within the time of a test.
+const LONG_DELAY_SECONDS: f64 = 10.0;
 /// The same random decisions at each run, so that a share of few calls is no matter of luck.
 const SEED: i64 = 42;
 
@@ -43,7 +45,7 @@ pub fn files() -> Option<Vec<String>> {
 }
 
 /// `duration` becomes [`DURATION`], and `start`, `duration` and `pulse` of each fault follow by the
-/// same factor; `before` becomes [`BEFORE`]; `seed` is set. `after` stays: it ends when all is well. With
+/// same factor, and a `delay` that is longer than a test; `before` becomes [`BEFORE`]; `seed` is set. `after` stays: it ends when all is well. With
 /// `after` given, for drills in which it never will be, it is that instead.
 pub fn shorten(mut drill: Table, after: Option<&str>) -> String {
     let factor = DURATION.as_secs_f64() / seconds(&drill["duration"]);
@@ -61,15 +63,20 @@ pub fn shorten(mut drill: Table, after: Option<&str>) -> String {
             scale(pulse, "on", factor);
             scale(pulse, "off", factor);
         }
+        if let Some(Value::Table(latency)) = fault.get_mut("latency")
+            && seconds(&latency["delay"]) >= LONG_DELAY_SECONDS
+        {
+            scale(latency, "delay", factor);
+        }
     }
     toml::to_string(&drill).unwrap()
 }
 
-/// Bulkheads and services of the faults.
-pub fn targets(drill: &Table) -> Vec<(String, String)> {
-    let name = |fault: &Value, key: &str| fault[key].as_str().unwrap().to_owned();
-    let faults = drill["fault"].as_array().unwrap();
-    faults.iter().map(|fault| (name(fault, "bulkhead"), name(fault, "service"))).collect()
+/// Services of the faults; none for those on name servers.
+pub fn targets(drill: &Table) -> Vec<Option<String>> {
+    let service =
+        |fault: &Value| fault.get("service").map(|name| name.as_str().unwrap().to_owned());
+    drill["fault"].as_array().unwrap().iter().map(service).collect()
 }
 
 fn scale(table: &mut Table, key: &str, factor: f64) {

@@ -3,6 +3,8 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use testbed::agent::AgentProcess;
@@ -83,6 +85,9 @@ struct Stage {
 
 impl Stage {
     fn new(row: &Row, drill: &Table) -> Self {
+        // One after the other: a port that is free now must not be given to another guardd too.
+        static STARTS: Mutex<()> = Mutex::new(());
+        let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
         let behaviour: Behaviour = row.server.parse().unwrap();
         let (mut servers, mut addresses) = (Vec::new(), Vec::new());
         let services = services();
@@ -95,10 +100,12 @@ impl Stage {
         let named: Vec<_> = services.iter().zip(addresses).map(|((n, c), a)| (n, c, a)).collect();
         let guardd = Guardd::start(config(&named, row.breakers)).unwrap();
         let address = |name: &str| named.iter().find(|(n, _, _)| *n == name).unwrap().2;
-        let mut called: Vec<String> =
-            targets(drill).into_iter().map(|(_, service)| service).collect();
+        let mut called: Vec<String> = targets(drill).into_iter().flatten().collect();
         called.sort();
         called.dedup();
+        let names = called.is_empty().then(name_server);
+        let names_url = names.as_ref().map(|server| format!("udp://{}", server.udp_addresses()[0]));
+        servers.extend(names);
         let mut stage = Self {
             agents: Vec::new(),
             guardd,
@@ -112,16 +119,24 @@ impl Stage {
         let other =
             if called.iter().any(|name| name == "anthropic") { "github" } else { "anthropic" };
         stage.agent(RESEARCH, other, &agents::patient(&url(address(other))));
-        stage.agent(WRITING, &called[0], &agents::patient(&url(address(&called[0]))));
+        let shared = called.first().map_or(other, String::as_str);
+        stage.agent(WRITING, shared, &agents::patient(&url(address(shared))));
+        if let Some(url) = names_url {
+            stage.start(RESEARCH, &(row.agent)(&url));
+        }
         stage
     }
 
     /// Starts an agent, and waits until it is at work.
     fn agent(&mut self, bulkhead: &str, service: &str, command: &Command) {
+        self.start(bulkhead, command);
+        pair_when(&self.guardd, bulkhead, service, "the agent at work", |p| p.call("success") > 2);
+    }
+
+    fn start(&mut self, bulkhead: &str, command: &Command) {
         let path = self.guardd.bulkhead(bulkhead);
         let wrap = |_| cgroup::wrap(&path, command);
         self.agents.push(AgentProcess::start(&[], wrap).unwrap());
-        pair_when(&self.guardd, bulkhead, service, "the agent at work", |p| p.call("success") > 2);
     }
 
     /// `drill run --json`: the record and the exit code. Its commands find guardctl and guardd.
@@ -155,6 +170,14 @@ impl Stage {
     }
 }
 
+/// Sends back what is asked, on port 53 of a loopback address of its own.
+fn name_server() -> Server {
+    static NUMBER: AtomicU8 = AtomicU8::new(0);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let address = [127, 53 + NUMBER.fetch_add(1, Ordering::Relaxed), high, low];
+    Server::start_with(&[], &[(address, 53).into()], Behaviour::Echo).unwrap()
+}
+
 /// Services of the shipped configuration, with their class.
 fn services() -> Vec<(String, String)> {
     let shipped = include_str!("../../../../configs/guard.toml");
@@ -169,5 +192,7 @@ fn config(services: &[(&String, &String, SocketAddr)], breakers: &str) -> Guardd
     };
     let bulkhead = |name: &str| format!("[bulkheads.{name}]\ncgroup = \"{name}\"\n");
     let services: String = services.iter().map(service).collect();
-    GuarddConfig::new(services + &bulkhead(RESEARCH) + &bulkhead(WRITING) + breakers)
+    let body = services + &bulkhead(RESEARCH) + &bulkhead(WRITING) + breakers;
+    // Several guardds share a test's processors, and what a late one does is not the matter here.
+    GuarddConfig::new(body).daemon("fault_lease", "\"10s\"")
 }
