@@ -28,6 +28,11 @@ pub fn pooling(url: &str) -> Command {
     agent(url, words)
 }
 
+/// Asks a name server, which is beside the service and on port 53; see [`super::stage`].
+pub fn resolving(url: &str) -> Command {
+    agent(url, "--concurrency 4 --interval 80ms --timeout 800ms")
+}
+
 /// Keeps its connections, and takes for dead what took longer than 200 ms.
 pub fn impatient(url: &str) -> Command {
     agent(url, "--keep-alive --concurrency 4 --interval 50ms --timeout 200ms")

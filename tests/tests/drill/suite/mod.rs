@@ -6,7 +6,7 @@ mod agents;
 mod shorten;
 mod stage;
 
-use agents::{brisk, careless, impatient, patient, pooling, resigned};
+use agents::{brisk, careless, impatient, patient, pooling, resigned, resolving};
 use shorten::shipped;
 use stage::{Row, held, play};
 
@@ -38,6 +38,26 @@ const MCP: [Row; 3] = [
     held(shipped!("mcp-hang"), brisk),
     held(shipped!("mcp-restart"), brisk),
     held(shipped!("orphans"), brisk),
+];
+
+/// Connections that are no longer what they seem.
+const POOLS: [Row; 3] = [
+    held(shipped!("half-dead"), pooling),
+    held(shipped!("resets"), pooling),
+    held(shipped!("answers-lost"), pooling),
+];
+
+/// Who waits, and for what. At most two drills at once hold packets: more are too much for a busy
+/// machine with two processors.
+const DELAYS: [Row; 2] =
+    [held(shipped!("slow-connect"), patient), held(shipped!("slow-model"), patient)];
+
+/// What stands between: a gateway, a thin link, name servers.
+const BETWEEN: [Row; 4] = [
+    held(shipped!("wedged-gateway"), patient),
+    held(shipped!("thin"), patient),
+    held(shipped!("dns-silent"), resolving),
+    held(shipped!("dns-refused"), resolving),
 ];
 
 /// Agents and configurations that do not cope.
@@ -87,6 +107,21 @@ fn shipped_drills_of_mcp_servers() {
 }
 
 #[test]
+fn shipped_drills_of_pools() {
+    play("shipped_drills_of_pools", &POOLS);
+}
+
+#[test]
+fn shipped_drills_of_delays() {
+    play("shipped_drills_of_delays", &DELAYS);
+}
+
+#[test]
+fn shipped_drills_of_what_stands_between() {
+    play("shipped_drills_of_what_stands_between", &BETWEEN);
+}
+
+#[test]
 fn agents_that_do_not_cope_fail_shipped_drills() {
     play("agents_that_do_not_cope_fail_shipped_drills", &DEVIATING);
 }
@@ -94,7 +129,8 @@ fn agents_that_do_not_cope_fail_shipped_drills() {
 /// A file without a row here is a file that nobody has run.
 #[test]
 fn every_shipped_drill_is_run() {
-    let rows = LINKS.iter().chain(&OUTAGES).chain(&SILENCE).chain(&MCP);
+    let rows = LINKS.iter().chain(&OUTAGES).chain(&SILENCE).chain(&MCP).chain(&POOLS);
+    let rows = rows.chain(&DELAYS).chain(&BETWEEN);
     let mut run: Vec<&str> = rows.map(|row| row.drill.name).collect();
     run.sort_unstable();
     if let Some(files) = shorten::files() {

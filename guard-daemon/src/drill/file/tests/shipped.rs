@@ -11,22 +11,33 @@ use crate::fault::FaultSpec;
 const GUARD: &str = include_str!("../../../../../configs/guard.toml");
 const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/drills");
 
-/// (file, service of research that is faulted, effects).
-const DRILLS: [(&str, &str, &[&str]); 14] = [
-    ("blackhole", "github", &["loss 100%"]),
-    ("bursty", "github", &["loss 5% in bursts of 4"]),
-    ("flaky", "github", &["latency 150ms +-50ms", "loss 1%", "refuse 10% ECONNREFUSED"]),
-    ("flapping", "github", &["loss 100%"]),
-    ("lossy", "github", &["loss 2%"]),
-    ("mcp-hang", "mcp", &["loss 100%"]),
-    ("mcp-restart", "mcp", &["refuse 100% ECONNREFUSED", "refuse 100% ECONNREFUSED"]),
-    ("orphans", "mcp", &["refuse 50% ECONNREFUSED"]),
-    ("outage-35s", "anthropic", &["refuse 100% ECONNREFUSED"]),
-    ("outage-3min", "anthropic", &["loss 100%"]),
-    ("outage-5s", "anthropic", &["loss 100%"]),
-    ("refused", "github", &["refuse 100% ECONNREFUSED"]),
-    ("slow", "github", &["latency 300ms +-50ms normal"]),
-    ("stream-stall", "anthropic", &["loss 100%"]),
+/// A file, the service of research that is faulted (name servers have none), and the effects.
+type Shipped = (&'static str, Option<&'static str>, &'static [&'static str]);
+
+const DRILLS: [Shipped; 23] = [
+    ("answers-lost", Some("github"), &["loss 100% ingress"]),
+    ("blackhole", Some("github"), &["loss 100%"]),
+    ("bursty", Some("github"), &["loss 5% in bursts of 4"]),
+    ("dns-refused", None, &["dns refused"]),
+    ("dns-silent", None, &["dns no_answer"]),
+    ("flaky", Some("github"), &["latency 150ms +-50ms", "loss 1%", "refuse 10% ECONNREFUSED"]),
+    ("flapping", Some("github"), &["loss 100%"]),
+    ("half-dead", Some("anthropic"), &["loss 100%"]),
+    ("lossy", Some("github"), &["loss 2%"]),
+    ("mcp-hang", Some("mcp"), &["loss 100%"]),
+    ("mcp-restart", Some("mcp"), &["refuse 100% ECONNREFUSED", "refuse 100% ECONNREFUSED"]),
+    ("orphans", Some("mcp"), &["refuse 50% ECONNREFUSED"]),
+    ("outage-35s", Some("anthropic"), &["refuse 100% ECONNREFUSED"]),
+    ("outage-3min", Some("anthropic"), &["loss 100%"]),
+    ("outage-5s", Some("anthropic"), &["loss 100%"]),
+    ("refused", Some("github"), &["refuse 100% ECONNREFUSED"]),
+    ("resets", Some("github"), &["reset 20%"]),
+    ("slow", Some("github"), &["latency 300ms +-50ms normal"]),
+    ("slow-connect", Some("github"), &["latency 3s per connect"]),
+    ("slow-model", Some("anthropic"), &["latency 45s per first_byte"]),
+    ("stream-stall", Some("anthropic"), &["loss 100%"]),
+    ("thin", Some("github"), &["bandwidth 256 kbit/s"]),
+    ("wedged-gateway", Some("local_model"), &["latency 60s per first_byte"]),
 ];
 
 /// The files as they are in the directory, by name without `.toml`.
@@ -52,10 +63,7 @@ fn every_shipped_drill_is_right_and_fits_the_example_configuration() {
         assert!(drill.name.ends_with(file), "{file}: {}", drill.name);
         assert!(!drill.purpose.is_empty());
         let effect = |fault: &FaultRequest| {
-            assert_eq!(
-                (fault.bulkhead.as_str(), fault.service.as_deref()),
-                ("research", Some(service))
-            );
+            assert_eq!((fault.bulkhead.as_str(), fault.service.as_deref()), ("research", service));
             FaultSpec::check(fault, &plan, || 1).unwrap().effect.text()
         };
         assert_eq!(drill.faults.iter().map(effect).collect::<Vec<_>>(), effects);
