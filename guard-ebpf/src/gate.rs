@@ -69,6 +69,10 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
             if rule.effect == EFFECT_RATE {
                 atomics::add(&raw mut stats.bytes, u64::from(subject.bytes));
             }
+            if packet.tcp && packet.payload {
+                // SAFETY: the context is the helper's argument.
+                maps::remember_queued(unsafe { bpf_get_socket_cookie(ctx.as_ptr()) }, now_ns);
+            }
             QUEUE
         }
         Decision::Pass | Decision::WouldAct => PASS,

@@ -110,6 +110,12 @@ static RATES: Array<RateState> = Array::with_max_entries(MAX_FAULT_RULES as u32,
 static GATE_SOCKETS: LruHashMap<u64, GateSocket> =
     LruHashMap::with_max_entries(MAX_SHARED_CONNECTIONS as u32, 0);
 
+/// Sockets whose request a gate has sent into the queue, and since when (boottime ns); until it
+/// leaves, the packet hooks have not seen it.
+#[map]
+static QUEUED: LruHashMap<u64, u64> =
+    LruHashMap::with_max_entries(MAX_SHARED_CONNECTIONS as u32, 0);
+
 /// Rules that apply to a (bulkhead, service).
 #[map]
 static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_536, NO_PREALLOC);
@@ -330,6 +336,27 @@ pub(crate) fn remember_gate_socket(cookie: u64, socket: GateSocket) {
     if GATE_SOCKETS.insert(cookie, socket, 0).is_err() {
         hook_stats(|stats| &raw mut stats.storage_failures);
     }
+}
+
+/// Remembers that a request of a socket waits in the queue. The first one counts.
+#[inline(always)]
+pub(crate) fn remember_queued(cookie: u64, now_ns: u64) {
+    // EEXIST is the usual answer; without room the call is not missed if it is answered.
+    let _ = QUEUED.insert(cookie, now_ns, u64::from(BPF_NOEXIST));
+}
+
+/// The request has left.
+#[inline(always)]
+pub(crate) fn forget_queued(cookie: u64) {
+    // ENOENT is what there mostly is.
+    let _ = QUEUED.remove(cookie);
+}
+
+/// Since when a request of a socket waits in the queue; 0 = none does.
+#[inline(always)]
+pub(crate) fn queued_since_ns(cookie: u64) -> u64 {
+    // SAFETY: a map value, alive for the program.
+    QUEUED.get_ptr(cookie).map_or(0, |since| unsafe { *since })
 }
 
 /// What a rule makes of its `draw`-th packet, in ns.

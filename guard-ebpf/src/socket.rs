@@ -198,6 +198,7 @@ fn finished(state: &mut SocketState, error: i32, cookie: u64) {
         }
         return;
     }
+    include_queued(state, cookie);
     let word = state.exchange_start_ns;
     // A TLS handshake that nobody ever answered is a failed connection attempt.
     let unanswered = word != 0 && (word & EXCHANGE_HANDSHAKE == 0 || state.received_bytes == 0);
@@ -213,6 +214,21 @@ fn finished(state: &mut SocketState, error: i32, cookie: u64) {
         event.duration_ns = now_ns.saturating_sub(state.connect_start_ns);
         event.errno = error as u32;
         emit::emit(&event);
+    }
+}
+
+/// A request that an agent gave up while it waited in the queue of a latency: for the agent its call
+/// has failed, though no packet hook has seen it begin.
+#[inline(always)]
+fn include_queued(state: &mut SocketState, cookie: u64) {
+    if state.exchange_start_ns != 0 || maps::control().is_none_or(|c| c.faults_active == 0) {
+        return;
+    }
+    let since_ns = maps::queued_since_ns(cookie);
+    if since_ns != 0 {
+        state.exchange_start_ns = since_ns;
+        atomics::set_bits(&raw mut state.flags, SOCKET_FAULTED);
+        maps::forget_queued(cookie);
     }
 }
 

@@ -89,6 +89,9 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
     let Some(stats) = maps::pair_stats(socket::pair(state)) else {
         return PacketVerdict::Untouched;
     };
+    if sent && control.faults_active != 0 && headers.payload_bytes != 0 {
+        maps::forget_queued(cookie(ctx));
+    }
     let verdict = disturb(ctx, control, state, stats, &headers, sent);
     if sent {
         sent::on_sent(ctx, state, stats, &headers, verdict);

@@ -6,8 +6,8 @@ use testbed::{requires, stats};
 
 use crate::bystander::Bystander;
 use crate::rig::{
-    Metered, RESEARCH, agent, clear, counters, good_calls, inject, metric, pair, pair_when, start,
-    url,
+    LIMIT, Metered, RESEARCH, agent, calls_are, clear, counters, good_calls, inject, metric, pair,
+    pair_when, start, url,
 };
 
 fn total_ms(records: &[Record]) -> Vec<f64> {
@@ -120,4 +120,26 @@ fn jitter_stays_within_its_bounds() {
     assert!(at(0.5) < 260.0, "{took:?}");
     clear(&guardd, &fault);
     bystander.end(&guardd, "api");
+}
+
+/// The packet hooks stand behind the queue: they do not see such a call begin.
+#[test]
+fn a_call_that_is_given_up_while_it_is_held_has_failed() {
+    if !requires::cgroups("a_call_that_is_given_up_while_it_is_held") {
+        return;
+    }
+    let server = Metered::start(&["127.0.0.1:0"]);
+    let guardd = start(&[("api", &server.addresses)]);
+    let words = ["--keep-alive", "--timeout", "300ms"];
+    let mut kept = agent(&guardd, RESEARCH, &url(server.addresses[0]), &words);
+    good_calls(&mut kept, 2);
+    let fault = inject(&guardd, RESEARCH, "--service api --for 120s --latency 2s --per first_byte");
+    for _ in 0..2 {
+        assert_eq!(kept.call(LIMIT).unwrap().outcome, "timeout");
+    }
+    let seen = calls_are(&guardd, RESEARCH, "api", &[("success", 2), ("aborted", 2)]);
+    assert_eq!(seen.calls_injected["aborted"], 2);
+    clear(&guardd, &fault);
+    good_calls(&mut kept, 1);
+    calls_are(&guardd, RESEARCH, "api", &[("success", 3), ("aborted", 2)]);
 }

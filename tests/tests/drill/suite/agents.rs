@@ -13,24 +13,24 @@ fn agent(url: &str, words: &str) -> Command {
 
 /// Waits for 5 s, opens a connection for each call, and tries again for ever.
 pub fn patient(url: &str) -> Command {
-    agent(url, "--concurrency 4 --interval 50ms --timeout 5s --connect-timeout 5s")
+    agent(url, "--concurrency 8 --interval 150ms --timeout 5s --connect-timeout 5s")
 }
 
 /// Opens a connection for each call, and gives up what took longer than 800 ms.
 pub fn brisk(url: &str) -> Command {
-    agent(url, "--concurrency 4 --interval 50ms --timeout 800ms --connect-timeout 800ms")
+    agent(url, "--concurrency 4 --interval 80ms --timeout 800ms --connect-timeout 800ms")
 }
 
 /// Keeps its connections, and gives one up that was silent for 800 ms.
 pub fn pooling(url: &str) -> Command {
-    let words = "--keep-alive --concurrency 4 --interval 50ms --timeout 800ms \
+    let words = "--keep-alive --concurrency 4 --interval 80ms --timeout 800ms \
                  --connect-timeout 800ms";
     agent(url, words)
 }
 
 /// Asks a name server, which is beside the service and on port 53; see [`super::stage`].
 pub fn resolving(url: &str) -> Command {
-    agent(url, "--concurrency 4 --interval 50ms --timeout 800ms")
+    agent(url, "--concurrency 4 --interval 80ms --timeout 800ms")
 }
 
 /// Keeps its connections, and takes for dead what took longer than 200 ms.

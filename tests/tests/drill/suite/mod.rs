@@ -47,17 +47,18 @@ const POOLS: [Row; 3] = [
     held(shipped!("answers-lost"), pooling),
 ];
 
-/// Who waits, and for what.
-const DELAYS: [Row; 4] = [
-    held(shipped!("slow-connect"), patient),
-    held(shipped!("slow-model"), patient),
-    held(shipped!("thin"), patient),
-    held(shipped!("wedged-gateway"), patient),
-];
+/// Who waits, and for what. At most two drills at once hold packets: more are too much for a busy
+/// machine with two processors.
+const DELAYS: [Row; 2] =
+    [held(shipped!("slow-connect"), patient), held(shipped!("slow-model"), patient)];
 
-/// Name servers.
-const NAMES: [Row; 2] =
-    [held(shipped!("dns-silent"), resolving), held(shipped!("dns-refused"), resolving)];
+/// What stands between: a gateway, a thin link, name servers.
+const BETWEEN: [Row; 4] = [
+    held(shipped!("wedged-gateway"), patient),
+    held(shipped!("thin"), patient),
+    held(shipped!("dns-silent"), resolving),
+    held(shipped!("dns-refused"), resolving),
+];
 
 /// Agents and configurations that do not cope.
 const DEVIATING: [Row; 4] = [
@@ -116,8 +117,8 @@ fn shipped_drills_of_delays() {
 }
 
 #[test]
-fn shipped_drills_of_name_servers() {
-    play("shipped_drills_of_name_servers", &NAMES);
+fn shipped_drills_of_what_stands_between() {
+    play("shipped_drills_of_what_stands_between", &BETWEEN);
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn agents_that_do_not_cope_fail_shipped_drills() {
 #[test]
 fn every_shipped_drill_is_run() {
     let rows = LINKS.iter().chain(&OUTAGES).chain(&SILENCE).chain(&MCP).chain(&POOLS);
-    let rows = rows.chain(&DELAYS).chain(&NAMES);
+    let rows = rows.chain(&DELAYS).chain(&BETWEEN);
     let mut run: Vec<&str> = rows.map(|row| row.drill.name).collect();
     run.sort_unstable();
     if let Some(files) = shorten::files() {

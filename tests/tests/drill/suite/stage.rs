@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use testbed::agent::AgentProcess;
@@ -84,6 +85,9 @@ struct Stage {
 
 impl Stage {
     fn new(row: &Row, drill: &Table) -> Self {
+        // One after the other: a port that is free now must not be given to another guardd too.
+        static STARTS: Mutex<()> = Mutex::new(());
+        let _one = STARTS.lock().unwrap_or_else(PoisonError::into_inner);
         let behaviour: Behaviour = row.server.parse().unwrap();
         let (mut servers, mut addresses) = (Vec::new(), Vec::new());
         let services = services();
@@ -188,5 +192,7 @@ fn config(services: &[(&String, &String, SocketAddr)], breakers: &str) -> Guardd
     };
     let bulkhead = |name: &str| format!("[bulkheads.{name}]\ncgroup = \"{name}\"\n");
     let services: String = services.iter().map(service).collect();
-    GuarddConfig::new(services + &bulkhead(RESEARCH) + &bulkhead(WRITING) + breakers)
+    let body = services + &bulkhead(RESEARCH) + &bulkhead(WRITING) + breakers;
+    // Several guardds share a test's processors, and what a late one does is not the matter here.
+    GuarddConfig::new(body).daemon("fault_lease", "\"10s\"")
 }
