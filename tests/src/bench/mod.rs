@@ -18,9 +18,11 @@ mod many;
 mod netem;
 mod netns;
 mod packet;
+mod packets;
 mod paired;
 mod pingpong;
 mod probe;
+mod rate;
 mod refuse;
 mod reload;
 mod report;
@@ -54,7 +56,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 12] = [
+const ALL: [(&str, Benchmark, &str); 14] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -62,6 +64,8 @@ const ALL: [(&str, Benchmark, &str); 12] = [
     ("breaker", breaker::run, "refusals, races and 100 000 breakers"),
     ("packet", packet::run, "time in the kernel programs against an empty one"),
     ("delay", delay::run, "accuracy of latency faults"),
+    ("packets", packets::run, "latency and loss of 10 000 packets each, packet by packet"),
+    ("rate", rate::run, "bits per second and order of packets under 100 ms by NFQUEUE"),
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
