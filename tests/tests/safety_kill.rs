@@ -252,3 +252,34 @@ fn a_fault_whose_deadline_passes_while_guardd_is_stopped_is_over() {
     remove_bulkheads(&guardd);
     guardd.finish().unwrap();
 }
+
+/// The rule of a killed guardd feeds its queue number until the lease is over.
+#[test]
+fn the_packets_of_a_killed_guardd_do_not_go_to_another() {
+    if !requires::cgroups("the_packets_of_a_killed_guardd_do_not_go_to_another") {
+        return;
+    }
+    let server = Server::loopback().unwrap();
+    let target = url(server.address().unwrap());
+    let mut killed = rig(&server);
+    killed.restart().unwrap();
+    let other = Guardd::start(config(&[server.address().unwrap()], &["a"])).unwrap();
+    let agent = caller(&killed.bulkhead("a"), &target);
+    let injected_ns = now_ns();
+    inject(&killed, &FAULTS[0]);
+    wait_disturbed(&agent, injected_ns);
+    killed.sigkill().unwrap();
+    let killed_ns = now_ns();
+    inject(&other, &FAULTS[0]);
+    sleep(WATCH);
+    let (records, _) = agent.stop().unwrap();
+    // What was under way at the kill may have been held or lost.
+    let new = |r: &&Record| r.start_unix_ns > killed_ns;
+    let slow: Vec<_> = records.iter().filter(new).filter(|r| disturbed(r)).collect();
+    assert!(slow.is_empty(), "{slow:?}");
+    assert!(records.iter().filter(new).count() > ENOUGH);
+    assert!(other.finish().is_ok());
+    killed.restart().unwrap();
+    assert!(killed.stop().unwrap().success());
+    remove_bulkheads(&killed);
+}

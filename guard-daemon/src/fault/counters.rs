@@ -12,7 +12,7 @@ pub(super) fn held_of(stats: &DelayStats) -> Held {
     let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
     Held {
         packets: stats.times.packets,
-        missed: stats.overruns,
+        missed: stats.overruns.saturating_add(stats.hurried),
         p50_seconds: seconds(stats.times.p50_ns),
         p95_seconds: seconds(stats.times.p95_ns),
         p99_seconds: seconds(stats.times.p99_ns),

@@ -211,9 +211,13 @@ impl FaultManager {
                 ))
             })?;
         self.bpffs.mount(context.undo)?;
-        // Another program may own a number.
+        // Another program may own a number; and the rule of a guardd that was killed a moment ago feeds
+        // its number until the lease is over, so those are the last to be tried.
         let first = QUEUE_BASE + gate as u16;
-        let numbers = (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16);
+        let named = iptables::queues_of_chains();
+        let mut numbers: Vec<u16> =
+            (0..QUEUE_TRIES).map(|attempt| first + attempt * MAX_DELAY_GATES as u16).collect();
+        numbers.sort_by_key(|number| named.contains(number));
         let end_ns = span_from_now(&fault.spec).1.saturating_add(SETTING_UP_NS);
         let queue = self.delays.start(numbers, profile, end_ns, context.lease_until_ns)?;
         // From here on the fault owns what `take_down` removes.

@@ -13,11 +13,16 @@ mod cpu;
 mod delay;
 mod idle;
 mod kill;
+mod kills;
 mod many;
 mod netem;
+mod netns;
 mod packet;
+mod packets;
 mod paired;
 mod pingpong;
+mod probe;
+mod rate;
 mod refuse;
 mod reload;
 mod report;
@@ -31,6 +36,9 @@ use report::{Report, Row};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     quick: bool,
+    /// Runs of `kills`, and the seed of their moments.
+    kills: Option<usize>,
+    seed: u64,
 }
 
 impl Effort {
@@ -48,7 +56,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 11] = [
+const ALL: [(&str, Benchmark, &str); 14] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -56,12 +64,16 @@ const ALL: [(&str, Benchmark, &str); 11] = [
     ("breaker", breaker::run, "refusals, races and 100 000 breakers"),
     ("packet", packet::run, "time in the kernel programs against an empty one"),
     ("delay", delay::run, "accuracy of latency faults"),
+    ("packets", packets::run, "latency and loss of 10 000 packets each, packet by packet"),
+    ("rate", rate::run, "bits per second and order of packets under 100 ms by NFQUEUE"),
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
+    (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     (NETEM, netem::run, "latency and loss against tc netem, in a virtual machine only"),
 ];
-/// Runs only when it is named.
+/// These run only when they are named.
+const KILLS: &str = "kills";
 const NETEM: &str = "netem";
 
 /// Measure guard against bare traffic. Exit code 1: a target was missed.
@@ -79,6 +91,12 @@ struct Cli {
     /// Print one JSON document instead of the table
     #[arg(long)]
     json: bool,
+    /// Runs of the benchmark `kills`: 200, or 20 with --quick
+    #[arg(long, value_name = "N")]
+    kills: Option<usize>,
+    /// What its random moments are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Subcommand)]
@@ -90,6 +108,14 @@ enum Hidden {
         #[arg(long)]
         cpu: Option<usize>,
     },
+    /// An agent that calls all the time; ends when its standard input is closed
+    #[command(hide = true)]
+    Call {
+        /// Of the peer
+        server: std::net::SocketAddr,
+        /// Where datagrams go
+        sink: std::net::SocketAddr,
+    },
 }
 
 fn after_help() -> String {
@@ -100,8 +126,10 @@ fn after_help() -> String {
 /// Runs what the command line asks for; false if a target was missed.
 pub(crate) fn main() -> Result<bool> {
     let cli = Cli::parse();
-    if let Some(Hidden::Serve { cpu }) = cli.command {
-        return server::serve(cpu).map(|()| true);
+    match cli.command {
+        Some(Hidden::Serve { cpu }) => return server::serve(cpu).map(|()| true),
+        Some(Hidden::Call { server, sink }) => return kills::call(server, sink).map(|()| true),
+        None => {}
     }
     let known = |name: &String| ALL.iter().any(|(known, ..)| known == name);
     if let Some(unknown) = cli.names.iter().find(|name| !known(name)) {
@@ -112,11 +140,11 @@ pub(crate) fn main() -> Result<bool> {
         nix::unistd::geteuid().is_root(),
         "the benchmarks load programs into the kernel: run them as root"
     );
-    let effort = Effort { quick: cli.quick };
+    let effort = Effort { quick: cli.quick, kills: cli.kills, seed: cli.seed };
     let mut report = Report::begin(cli.quick)?;
     for (name, run, what) in ALL {
         let wanted = cli.names.iter().any(|wanted| wanted == name);
-        if !wanted && (name == NETEM || !cli.names.is_empty()) {
+        if !wanted && ([KILLS, NETEM].contains(&name) || !cli.names.is_empty()) {
             continue;
         }
         eprintln!("{name}: {what}");

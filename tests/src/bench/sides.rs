@@ -98,6 +98,13 @@ impl Sides {
         self.guardd()?.ctl_json(&args)
     }
 
+    /// Ends one fault; what became of it.
+    pub(crate) fn clear_one(&self, injected: &Value) -> Result<Value> {
+        let id = injected["id"].to_string();
+        let answer = self.guardd()?.ctl_json(&["fault", "clear", &id])?;
+        Ok(answer["faults"][0].clone())
+    }
+
     /// Ends all faults.
     pub(crate) fn clear(&self) -> Result<()> {
         self.guardd()?.ctl_json(&["fault", "clear", "--all"]).map(drop)

@@ -153,7 +153,7 @@ pub struct FaultCounters {
 pub struct Held {
     /// How many.
     pub packets: u64,
-    /// Packets that passed undelayed, because the queue was full or they came too fast.
+    /// Packets that passed undelayed or early, because the queue was full or they came too fast.
     pub missed: u64,
     /// Median.
     pub p50_seconds: f64,

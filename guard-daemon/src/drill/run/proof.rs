@@ -152,7 +152,7 @@ fn of_held(asked: &FaultRequest, record: &FaultRecord) -> Option<Told> {
     let quantiles = [held.p50_seconds, held.p95_seconds, held.p99_seconds].map(ms).join("/");
     let mut text = format!("held for {quantiles} ms (p50/p95/p99)");
     if held.missed > 0 {
-        text = format!("{text}, {} packets passed undelayed", held.missed);
+        text = format!("{text}, {} packets passed undelayed or early", held.missed);
     }
     Some(Told { met: Some(met && held.missed == 0), text })
 }

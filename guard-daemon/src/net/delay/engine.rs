@@ -119,6 +119,10 @@ impl Engine {
                 self.wait(None)?;
                 continue;
             }
+            if let Some(excess) = self.schedule.len().checked_sub(MAX_HELD as usize + 1) {
+                self.hurry(excess + 1)?;
+                continue;
+            }
             if let Some(due) = self.schedule.take_due(now, RELEASE_BATCH) {
                 self.release(due)?;
                 continue;
@@ -165,12 +169,26 @@ impl Engine {
             self.schedule.hold(packet);
         }
         let held = self.schedule.len();
-        if held >= MAX_HELD as usize && self.shared.max_held.load(Relaxed) < held {
-            tracing::warn!(held, "delay queue full: further packets pass undelayed");
-        }
         self.shared.held.store(held, Relaxed);
         self.shared.max_held.fetch_max(held, Relaxed);
         Ok(())
+    }
+
+    /// Lets the oldest `excess` packets go before their time. Those that came last could pass at once
+    /// instead, but they would overtake all that is held.
+    fn hurry(&mut self, excess: usize) -> io::Result<()> {
+        let now = Instant::now();
+        let early = self.schedule.next().is_some_and(|due| due > now);
+        let Some((count, last)) = self.schedule.take(excess.min(RELEASE_BATCH)) else {
+            return Ok(());
+        };
+        if early && self.shared.hurried.fetch_add(count, Relaxed) == 0 {
+            tracing::warn!(
+                held = MAX_HELD,
+                "delay queue full: the oldest packets go before their time"
+            );
+        }
+        self.release((count, last))
     }
 
     fn set_transparent(&mut self, transparent: bool) -> io::Result<()> {

@@ -1,10 +1,10 @@
 //! The NFQUEUE delay engine: holds the packets of one kernel queue for a time and lets them go,
 //! in order. Only ids come up here; the packets stay in the kernel, whole.
 //!
-//! It never drops a packet: a full queue, a passed deadline, a lease that is over and the end of
-//! the engine let packets pass. Only a SIGKILL of the process that runs it loses those that are
-//! held at that moment (TCP sends them again); the rule's `--queue-bypass` lets all later ones
-//! pass.
+//! It never drops a packet: a passed deadline, a lease that is over and the end of the engine let
+//! packets pass, and in a full queue the oldest go before their time, in order, and are counted. Only
+//! a SIGKILL of the process that runs it loses those that are held at that moment (TCP sends them
+//! again); the rule's `--queue-bypass` lets all later ones pass.
 //!
 //! While that process is stopped, nothing can let go what it holds. guardd therefore never runs a
 //! [`DelayQueue`] itself: [`process`] does, in a process that lets go when guardd is not heard.
@@ -63,8 +63,10 @@ pub struct DelayStats {
     pub held: usize,
     /// Packets let go, whether their time was up or the queue ended.
     pub released: u64,
-    /// Most packets held at once; 8192 means that more may have passed undelayed.
+    /// Most packets held at once.
     pub max_held: usize,
+    /// Packets that were let go before their time, in order, because the queue was full.
+    pub hurried: u64,
     /// Packets that passed undelayed because they came faster than this process could read.
     pub overruns: u64,
     /// Why the engine ended by itself; the queue is unbound then and packets pass.
@@ -146,6 +148,7 @@ struct Shared {
     held: AtomicUsize,
     released: AtomicU64,
     max_held: AtomicUsize,
+    hurried: AtomicU64,
     overruns: AtomicU64,
     /// The last [`Control::renewals`] that the thread has seen.
     heard: AtomicU64,
@@ -234,6 +237,7 @@ impl DelayQueue {
             held: AtomicUsize::new(0),
             released: AtomicU64::new(0),
             max_held: AtomicUsize::new(0),
+            hurried: AtomicU64::new(0),
             overruns: AtomicU64::new(0),
             heard: AtomicU64::new(0),
             failure: Mutex::new(None),
@@ -293,6 +297,7 @@ impl DelayQueue {
             held: self.shared.held.load(Relaxed),
             released: self.shared.released.load(Relaxed),
             max_held: self.shared.max_held.load(Relaxed),
+            hurried: self.shared.hurried.load(Relaxed),
             overruns: self.shared.overruns.load(Relaxed),
             failure: failure.as_ref().map(ToString::to_string),
             times: *self.shared.times.lock().unwrap_or_else(PoisonError::into_inner),

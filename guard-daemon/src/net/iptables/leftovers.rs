@@ -1,6 +1,7 @@
 //! Finding and removing our chains, whoever made them: this process or a dead one. It removes
 //! only chains with names that guard gives (see `is_ours`) and the jumps to them.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::command::Tables;
@@ -20,6 +21,12 @@ pub fn list_leftovers() -> Vec<String> {
         found.extend(our_chains(family).into_iter().map(|chain| format!("{command}: {chain}")));
     }
     found
+}
+
+/// Queue numbers that chains with a name of ours name, whoever made them and whether they live.
+pub fn queues_of_chains() -> BTreeSet<u16> {
+    let chains = [Family::V4, Family::V6].into_iter().flat_map(our_chains);
+    chains.filter_map(|chain| owner::queue(&chain)).collect()
 }
 
 /// Removes all that [`list_leftovers`] lists and that no guardd that runs owns; goes on after an

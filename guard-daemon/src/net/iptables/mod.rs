@@ -29,7 +29,7 @@ mod tests;
 
 use command::Tables;
 use leftovers::remove_chain;
-pub use leftovers::{list_leftovers, remove_dead_chain, remove_leftovers};
+pub use leftovers::{list_leftovers, queues_of_chains, remove_dead_chain, remove_leftovers};
 pub use probe::probe;
 
 /// Beginning of the names of all our chains.

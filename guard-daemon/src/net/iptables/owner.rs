@@ -13,8 +13,13 @@ pub(super) fn may_live(chain: &str) -> bool {
     if let Some(pid) = rest.strip_prefix(PROBE) {
         return process_lives(pid);
     }
-    let queue = rest.split_once(PID).map_or(rest, |(queue, _)| queue);
-    queue.parse().is_ok_and(is_listened_to)
+    queue(chain).is_some_and(is_listened_to)
+}
+
+/// The queue in the name of a chain; `None` if it names none.
+pub(super) fn queue(chain: &str) -> Option<u16> {
+    let rest = chain.strip_prefix(CHAIN_PREFIX)?;
+    rest.split_once(PID).map_or(rest, |(queue, _)| queue).parse().ok()
 }
 
 /// Whether both the queue and the process of its name live. For a chain that an undo log names:
@@ -55,6 +60,9 @@ mod tests {
         let text =
             "    3  11846     0 2    64     0     0        0  1\n26400 3194880384 0 2 64 0 0 0 1\n";
         assert!(has_listener(text, 3) && has_listener(text, 26_400));
+        assert_eq!(queue("GUARD-D26416P17"), Some(26_416));
+        assert_eq!(queue("GUARD-D3"), Some(3));
+        assert_eq!((queue("GUARD-DPROBE17"), queue("GUARD-DMZ"), queue("X")), (None, None, None));
         assert!(!has_listener(text, 64) && !has_listener(text, 0) && !has_listener("", 3));
     }
 

@@ -46,14 +46,17 @@ pub(super) fn rows(bench: &Bench, effort: Effort) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-struct Lost {
-    share: f64,
+/// What was lost of a flow.
+pub(crate) struct Lost {
+    /// Of all.
+    pub(crate) share: f64,
     /// Mean length of a run of lost ones.
-    burst: f64,
+    pub(crate) burst: f64,
 }
 
 impl Lost {
-    fn of(arrived: &[bool]) -> Self {
+    /// From which of them arrived, in order.
+    pub(crate) fn of(arrived: &[bool]) -> Self {
         let lost = arrived.iter().filter(|arrived| !**arrived).count() as f64;
         let runs = arrived.chunk_by(|a, b| a == b).filter(|run| !run[0]).count() as f64;
         Self { share: lost / arrived.len() as f64, burst: lost / runs }

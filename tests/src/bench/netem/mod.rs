@@ -8,15 +8,14 @@ use anyhow::{Context, Result, ensure};
 
 use super::Effort;
 use super::paired::Side;
+use super::probe::Probe;
 use super::report::Row;
 use super::sides::Sides;
-use probe::Probe;
 use qdisc::Qdisc;
 
 mod delay;
 mod jitter;
-mod loss;
-mod probe;
+pub(crate) mod loss;
 mod qdisc;
 
 pub(crate) fn run(effort: Effort) -> Result<Vec<Row>> {

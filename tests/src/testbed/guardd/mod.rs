@@ -232,6 +232,14 @@ impl Guardd {
         Ok(status)
     }
 
+    /// `guardctl cleanup` after it was killed; after success nothing is held against it at drop.
+    pub fn cleanup(&mut self) -> Result<Ctl> {
+        let state = self.state_dir().display().to_string();
+        let said = self.ctl(&["cleanup", "--state-dir", &state])?;
+        (self.check_leftovers, self.stopped_well) = (true, said.code == 0);
+        Ok(said)
+    }
+
     /// What is still on the host that only this guardd can have made, one line each.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {

@@ -1,5 +1,6 @@
 //! Datagrams in one direction, with the times of both ends: sent as this program says, received as
-//! the kernel says, so that a late wake-up of the receiver counts for nothing.
+//! the kernel says, so that a late wake-up of the receiver counts for nothing. It must never be
+//! what loses a datagram: its buffer holds all that the measurements send.
 
 use std::io::IoSliceMut;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
@@ -20,19 +21,23 @@ const BUFFER_BYTES: usize = 64 << 20;
 const BURST: u64 = 250;
 
 /// The receiver.
-pub(super) struct Probe {
+pub(crate) struct Probe {
     receiver: UdpSocket,
 }
 
 /// A datagram that has come.
-struct Received {
-    number: u64,
-    sent_ns: u64,
-    arrival_ns: u64,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Received {
+    /// Its number.
+    pub(crate) number: u64,
+    /// When its sender was about to send it, ns of CLOCK_REALTIME.
+    pub(crate) sent_ns: u64,
+    /// When the kernel had it for the receiver, ns of the same clock.
+    pub(crate) arrival_ns: u64,
 }
 
 impl Probe {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         setsockopt(&receiver, sockopt::RcvBufForce, &BUFFER_BYTES)?;
         setsockopt(&receiver, sockopt::ReceiveTimestampns, &true)?;
@@ -40,12 +45,12 @@ impl Probe {
         Ok(Self { receiver })
     }
 
-    pub(super) fn address(&self) -> Result<SocketAddr> {
+    pub(crate) fn address(&self) -> Result<SocketAddr> {
         Ok(self.receiver.local_addr()?)
     }
 
     /// A socket of the cgroup in which this process is now.
-    pub(super) fn sender(&self) -> Result<UdpSocket> {
+    pub(crate) fn sender(&self) -> Result<UdpSocket> {
         let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         setsockopt(&sender, sockopt::SndBufForce, &BUFFER_BYTES)?;
         sender.connect(self.address()?)?;
@@ -53,7 +58,7 @@ impl Probe {
     }
 
     /// One-way times of `count` datagrams with pauses of `gap`, in ms, in the order of sending.
-    pub(super) fn one_way_ms(
+    pub(crate) fn one_way_ms(
         &self,
         sender: &UdpSocket,
         count: usize,
@@ -74,7 +79,7 @@ impl Probe {
     }
 
     /// Which of `count` datagrams arrived.
-    pub(super) fn arrived(&self, sender: &UdpSocket, count: u64) -> Result<Vec<bool>> {
+    pub(crate) fn arrived(&self, sender: &UdpSocket, count: u64) -> Result<Vec<bool>> {
         let mut arrived = vec![false; count as usize];
         let mut mark = |got: Received| -> Result<()> {
             let place = arrived.get_mut(got.number as usize);
@@ -97,7 +102,7 @@ impl Probe {
     }
 
     /// The next one; `None` if none comes in time.
-    fn next(&self, longest: Duration) -> Result<Option<Received>> {
+    pub(crate) fn next(&self, longest: Duration) -> Result<Option<Received>> {
         let mut fds = [PollFd::new(self.receiver.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::try_from(longest)?)?;
         self.receive()
@@ -133,13 +138,22 @@ impl Probe {
     }
 }
 
-fn send(sender: &UdpSocket, number: u64) -> Result<()> {
+/// Sends the datagram of this number.
+pub(crate) fn send(sender: &UdpSocket, number: u64) -> Result<()> {
+    sender.send(&datagram(number, now_ns()?))?;
+    Ok(())
+}
+
+/// A datagram's bytes.
+pub(crate) fn datagram(number: u64, sent_ns: u64) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_ne_bytes());
-    // The kernel's receive times are of this clock.
+    bytes[8..].copy_from_slice(&sent_ns.to_ne_bytes());
+    bytes
+}
+
+/// Now, by the clock of the kernel's receive times.
+pub(crate) fn now_ns() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_REALTIME)?;
-    let now_ns = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
-    bytes[8..].copy_from_slice(&now_ns.to_ne_bytes());
-    sender.send(&bytes)?;
-    Ok(())
+    Ok(now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64)
 }
