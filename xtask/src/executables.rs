@@ -20,8 +20,9 @@ const NATIVE: &str = "tests";
 const GUESTS_ONLY: &str = "vm_";
 /// Tests with clients that people install on their machines.
 const CLIENTS: &str = "clients";
-/// Tests of guardctl's part of drills. What that asks of the kernel, `fault` tries on each.
-const DRILLS: &str = "drill";
+/// Tests of what asks nothing of a kernel in particular: guardctl's part of drills (what that asks,
+/// `fault` tries on each), the control socket, commands, configuration files.
+const ANY_KERNEL: [&str; 4] = ["config_files", "drill", "lifecycle_ctl", "safety_control"];
 
 /// A test executable.
 #[derive(Clone, Debug)]
@@ -43,7 +44,7 @@ pub(crate) enum Needs {
     Nothing,
     /// Root, the kernel, and no other test at its side: it measures.
     Kernel,
-    /// The same, and no kernel in particular.
+    /// Root and a kernel, whichever. Its tests mostly wait, and a few may run side by side.
     AnyKernel,
     /// What `cargo xtask clients` installs, besides.
     Clients,
@@ -67,7 +68,7 @@ impl Executable {
         match self.name.as_str() {
             _ if !self.directory.ends_with(NATIVE) => Needs::Nothing,
             CLIENTS => Needs::Clients,
-            DRILLS => Needs::AnyKernel,
+            name if ANY_KERNEL.contains(&name) => Needs::AnyKernel,
             name if name.starts_with(GUESTS_ONLY) => Needs::Guest,
             _ => Needs::Kernel,
         }

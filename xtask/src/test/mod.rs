@@ -110,15 +110,16 @@ fn unit(executables: &[Executable], options: &Options) -> Result<Stage> {
     })
 }
 
-/// The test-bed's own tests and the native suite, one at a time: they measure.
+/// The test-bed's own tests and the native suite, one at a time where they measure.
 fn native(executables: &[Executable], options: &Options) -> Result<Stage> {
     // The test-bed's own tests leave out by themselves what needs root.
     let chosen = |executable: &&Executable| !options.no_root || executable.name == "testbed";
     let executables: Vec<_> = executables.iter().filter(chosen).cloned().collect();
     let mut stage = stage("native", |stream| {
-        let words = words(&["--show-output", "--test-threads=1"], &options.filter);
-        let success = all(stream, &executables, Needs::Kernel, &words)?;
-        Ok(all(stream, &executables, Needs::AnyKernel, &words)? && success)
+        let one = words(&["--show-output", "--test-threads=1"], &options.filter);
+        let few = words(&["--show-output", "--test-threads=3"], &options.filter);
+        let success = all(stream, &executables, Needs::Kernel, &one)?;
+        Ok(all(stream, &executables, Needs::AnyKernel, &few)? && success)
     })?;
     if options.no_root {
         let reason = "it needs root (--no-root)".to_owned();
