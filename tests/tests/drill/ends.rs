@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use testbed::{requires, timing, wait};
@@ -134,5 +135,35 @@ fn a_guardd_that_is_killed_leaves_a_record_and_no_fault() {
     assert!(record["why"].as_str().unwrap().contains("guardd"), "{record:#}");
     assert_eq!(record["cleanup"]["complete"], Value::Null, "nobody could be asked");
     scene.guardd.restart().unwrap();
+    scene.end();
+}
+
+#[test]
+fn a_full_disk_costs_the_results_and_nothing_else() {
+    let test = "a_full_disk_costs_the_results_and_nothing_else";
+    if !requires::cgroups(test) {
+        return;
+    }
+    let scene = Scene::new();
+    let out = scene.out();
+    std::fs::create_dir(&out).unwrap();
+    // Room for a page or two: the directory of the run, and no report.
+    let options = Some("size=8k");
+    if let Err(error) = mount(Some("tmpfs"), &out, Some("tmpfs"), MsFlags::empty(), options) {
+        return requires::skip(test, &format!("no tmpfs: {error}"));
+    }
+    let file = scene.file(
+        "before = \"0s\"\nduration = \"2s\"\nafter = \"5s\"\n[[fault]]\nbulkhead = \"research\"\n\
+         service = \"api\"\nloss = { percent = 1 }\n[[steady_state]]\ncommand = [\"/bin/true\"]\n",
+    );
+    let ran = scene.guardd.ctl(&["drill", "run", &file, "--out", &out.display().to_string()]);
+    umount2(&out, MntFlags::MNT_DETACH).unwrap();
+    let ran = ran.unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("No space left on device"), "{ran:?}");
+    assert!(
+        ran.stdout.contains("HELD  test-drill"),
+        "what it has shown is said all the same: {ran:?}"
+    );
     scene.end();
 }

@@ -36,6 +36,9 @@ fn held_when_agents_bear_the_fault_and_others_do_not_notice() {
     assert_eq!(proof["fault"]["ended"], "done");
     let counters = &proof["fault"]["counters"];
     assert!(counters["delayed"].as_u64().unwrap() > 10, "{counters}");
+    if proof["fault"]["engine"] == "nfqueue" {
+        assert!(proof["measured"].as_str().unwrap().contains("held for 2"), "20 ms: {proof}");
+    }
     let writing = &record["collateral"][0];
     assert_eq!((&writing["bulkhead"], &writing["touched"]), (&json!("writing"), &json!(0)));
     assert!(writing["calls"].as_u64().unwrap() > 10, "{writing}");
@@ -114,5 +117,33 @@ fn nothing_is_injected_where_the_steady_state_is_not_there_before() {
     assert_eq!((&record["status"], &record["proof"]), (&json!("failed"), &json!([])));
     let events = scene.guardd.ctl_json(&["events", "--kind", "fault_injected"]).unwrap();
     assert_eq!(events["events"], json!([]));
+    scene.end();
+}
+
+/// The `n`-th draw of a seed (splitmix64), written down here once more.
+fn draw(seed: u64, n: u64) -> u64 {
+    let mut z = seed.wrapping_add((n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[test]
+fn the_seed_decides_every_draw() {
+    if !requires::cgroups("the_seed_decides_every_draw") {
+        return;
+    }
+    let scene = Scene::new();
+    let rest = format!(
+        "before = \"0s\"\nduration = \"2s\"\nafter = \"0s\"\n[[fault]]\nbulkhead = \"research\"\n\
+         service = \"api\"\nrefuse = {{ percent = 25 }}\n{WATCH_WRITING}"
+    );
+    let (record, _) = scene.run(&rest, &["--seed", "12345"]);
+    let counters = &record["proof"][0]["fault"]["counters"];
+    let count = |name: &str| counters[name].as_u64().unwrap();
+    let draws = count("matched") - count("expired");
+    assert!(draws > 20, "{counters}");
+    let hits = (0..draws).filter(|n| draw(12345, *n) >> 32 < (1 << 32) / 4).count() as u64;
+    assert_eq!(count("refused"), hits, "{counters}");
     scene.end();
 }

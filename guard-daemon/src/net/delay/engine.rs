@@ -36,7 +36,7 @@ pub(super) const PRIORITY: i32 = -20;
 /// Datagrams taken in a row before due packets get their turn.
 const RECEIVE_BURST: usize = 256;
 
-/// Packets let go at once, and the pause before the next that are due: what is let go faster than
+/// Packets let go at once, and the shortest pause before the next that are due: what is let go faster than
 /// the host takes it in is dropped by the next queue on its way. The shortest is that of loopback,
 /// 1000 packets (`net.core.netdev_max_backlog`).
 const RELEASE_BATCH: usize = 256;
@@ -212,9 +212,12 @@ impl Engine {
         // Counted first, so that nobody sees a packet that is not in the numbers yet.
         self.shared.released.fetch_add(count, Relaxed);
         self.shared.held.store(self.schedule.len(), Relaxed);
+        let began = Instant::now();
         self.queue.accept_up_to(last)?;
         if count as usize == RELEASE_BATCH {
-            thread::sleep(RELEASE_PAUSE);
+            // What the packets meet next takes about as long as letting them go did; on a slow host
+            // that is left to a thread of the kernel that this one would keep from its processor.
+            thread::sleep(RELEASE_PAUSE.max(began.elapsed()));
         }
         Ok(())
     }
