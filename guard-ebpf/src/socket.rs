@@ -225,7 +225,8 @@ fn include_queued(state: &mut SocketState, cookie: u64) {
         return;
     }
     let since_ns = maps::queued_since_ns(cookie);
-    if since_ns != 0 {
+    // An answer since then shows that it has left, while no fault was active any more.
+    if since_ns > state.answer_ns {
         state.exchange_start_ns = since_ns;
         atomics::set_bits(&raw mut state.flags, SOCKET_FAULTED);
         maps::forget_queued(cookie);

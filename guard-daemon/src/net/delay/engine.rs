@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 
 use super::queue::{MAX_HELD, Packet, Queue, Received};
 use super::schedule::Schedule;
@@ -41,6 +43,19 @@ const RECEIVE_BURST: usize = 256;
 /// 1000 packets (`net.core.netdev_max_backlog`).
 const RELEASE_BATCH: usize = 256;
 const RELEASE_PAUSE: Duration = Duration::from_micros(100);
+
+/// Keeps the calling thread where it is. Each processor has a backlog of its own for loopback: packets
+/// that are let go from another one overtake those that still wait in the first.
+fn stay_on_this_processor() {
+    let pinned = sched_getcpu().and_then(|processor| {
+        let mut only = CpuSet::new();
+        only.set(processor)?;
+        sched_setaffinity(Pid::from_raw(0), &only)
+    });
+    if let Err(errno) = pinned {
+        tracing::warn!(%errno, "the engine may move between processors: packets may change their order");
+    }
+}
 
 /// The engine's state.
 pub(super) struct Engine {
@@ -86,6 +101,7 @@ impl Engine {
         if let Err(errno) = rustix::process::setpriority_process(None, PRIORITY) {
             tracing::warn!(%errno, "cannot raise the priority: delays may grow on a busy host");
         }
+        stay_on_this_processor();
         let outcome = self.serve();
         let passed = self.pass_everything();
         *self.shared.times.lock().unwrap_or_else(PoisonError::into_inner) = self.schedule.times();
