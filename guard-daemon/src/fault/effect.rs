@@ -9,6 +9,7 @@ use guard_common::abi::fault::{
 };
 use nix::errno::Errno;
 
+use crate::config::text::rate;
 use crate::net::delay::Distribution;
 
 /// What a fault does.
@@ -186,7 +187,7 @@ impl Effect {
             Self::Refuse { percent, errno } => format!("refuse {percent}% {errno:?}"),
             Self::Reset { percent } => format!("reset {percent}%"),
             Self::Bandwidth { bits_per_second, direction } => {
-                format!("bandwidth {}{}", bits(*bits_per_second), way(*direction))
+                format!("bandwidth {}{}", rate::format(*bits_per_second), way(*direction))
             }
             Self::Dns(failure) => format!("dns {}", word(DnsFailure::WORDS, failure)),
         }
@@ -243,18 +244,6 @@ impl Effect {
             }
         }
     }
-}
-
-/// `1.5 Mbit/s`.
-pub(crate) fn bits(bits_per_second: u64) -> String {
-    let number = bits_per_second as f64;
-    let (value, unit) = match number {
-        n if n >= 1e9 => (n / 1e9, "Gbit/s"),
-        n if n >= 1e6 => (n / 1e6, "Mbit/s"),
-        n if n >= 1e3 => (n / 1e3, "kbit/s"),
-        n => (n, "bit/s"),
-    };
-    format!("{} {unit}", (value * 1000.0).round() / 1000.0)
 }
 
 /// Chance that a burst begins after a packet that was not lost, so that in the long run the share

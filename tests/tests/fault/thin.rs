@@ -55,7 +55,7 @@ fn each_way_has_its_rate() {
     for direction in ["egress", "ingress"] {
         let words = format!("--service api --for 120s --bandwidth 2Mbit --direction {direction}");
         let fault = inject(&guardd, RESEARCH, &words);
-        assert_eq!(fault["effect"], format!("bandwidth 2 Mbit/s {direction}"));
+        assert_eq!(fault["effect"], format!("bandwidth 2Mbit {direction}"));
         let took = seconds(3);
         let total: f64 = took.iter().sum();
         let passed = counters(&guardd, &fault, "bytes") as f64;

@@ -54,15 +54,15 @@ pub(super) static FAULT: &[Key] = &[
         "latency",
         Kind::Table(LATENCY),
         Absent::Words("no packet is delayed"),
-        "Holds each packet that the bulkhead sends to the service. Two latencies at the same time add \
-         up.",
+        "Holds each packet that the bulkhead sends to the service. Two at the same time add up \
+         with departure times, and are refused with NFQUEUE.",
         "{ delay = \"300ms\", jitter = \"50ms\", distribution = \"normal\" }",
     ),
     key(
         "loss",
         Kind::Table(LOSS),
         Absent::Words("no packet is lost"),
-        "Drops a share of the packets, both ways.",
+        "Drops a share of the packets, both ways unless `direction` says less.",
         "{ percent = 2 }",
     ),
     key(
@@ -76,7 +76,7 @@ pub(super) static FAULT: &[Key] = &[
         "blackhole",
         Kind::Flag,
         Absent::Value("false"),
-        "Drops every packet, both ways: connects and calls hang until the agent gives up. No other \
+        "Drops every packet, both ways unless `direction` says less: connects and calls hang until the agent gives up. No other \
          effect may be there at the same time.",
         "true",
     ),

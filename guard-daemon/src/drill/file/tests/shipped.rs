@@ -36,7 +36,7 @@ const DRILLS: [Shipped; 23] = [
     ("slow-connect", Some("github"), &["latency 3s per connect"]),
     ("slow-model", Some("anthropic"), &["latency 45s per first_byte"]),
     ("stream-stall", Some("anthropic"), &["loss 100%"]),
-    ("thin", Some("github"), &["bandwidth 256 kbit/s"]),
+    ("thin", Some("github"), &["bandwidth 256kbit"]),
     ("wedged-gateway", Some("local_model"), &["latency 60s per first_byte"]),
 ];
 

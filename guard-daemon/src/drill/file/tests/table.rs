@@ -52,8 +52,8 @@ fn every_key_is_explained() {
     insta::assert_snapshot!(lookup("drill.fault.latency").unwrap(), @r#"
     drill.fault.latency (key)
 
-      Holds each packet that the bulkhead sends to the service. Two latencies at
-      the same time add up.
+      Holds each packet that the bulkhead sends to the service. Two at the same
+      time add up with departure times, and are refused with NFQUEUE.
 
       type     table
       default  no packet is delayed
