@@ -17,6 +17,9 @@ use crate::cargo;
 const LIMIT: Duration = Duration::from_mins(40);
 /// Longest time without a line of results: longer than any one test may take.
 const SILENCE: Duration = Duration::from_mins(8);
+/// Longest time until the first of them. Emulated guests are up after seconds, on a slow machine
+/// after a minute; one in some hundreds says no word for ever, not even as a kernel.
+const BOOT: Duration = Duration::from_mins(2);
 /// The first kernel whose socket storage needs cmpxchg16b, and whose verifier is slow.
 const NEW: (u32, u32) = (7, 0);
 /// The kernel's command line.
@@ -51,6 +54,8 @@ pub(super) enum Ended {
     ByItself,
     /// It was silent or ran for too long.
     Hung(String),
+    /// It has not come up: no test has begun.
+    NotBooted,
     /// It was still well when the whole run's time was up.
     OutOfTime,
     /// QEMU gave up.
@@ -105,10 +110,11 @@ pub(super) fn run(
     let mut guest = Guest(child);
     let mut results = BufReader::new(File::open(&files.results)?);
     let (start, mut heard, mut partial) = (Instant::now(), Instant::now(), Vec::new());
+    let mut booted = false;
     loop {
         let ended = guest.0.try_wait()?;
         while results.read_until(b'\n', &mut partial)? > 0 {
-            heard = Instant::now();
+            (heard, booted) = (Instant::now(), true);
             if partial.last() == Some(&b'\n') {
                 line(String::from_utf8_lossy(&partial).trim_end_matches(['\n', '\r']));
                 partial.clear();
@@ -132,6 +138,9 @@ pub(super) fn run(
         };
         if deadline.is_some_and(|deadline| Instant::now() > deadline) {
             return Ok(Ended::OutOfTime);
+        }
+        if !booted && start.elapsed() > BOOT {
+            return Ok(Ended::NotBooted);
         }
         if let Some(how) = hung {
             // A test's name stands in a line without its end.

@@ -33,10 +33,18 @@ pub(super) fn of(
     dir: &Path,
     deadline: Option<Instant>,
 ) -> Result<Report> {
-    let files = Files::new(dir)?;
+    let mut files = Files::new(dir)?;
     let start = Instant::now();
     let mut reader = Reader::new(&kernel.name);
-    let ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
+    let mut notes = Vec::new();
+    let mut ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
+    if ended == Ended::NotBooted {
+        // Nothing of guard has run yet: it is the emulator's doing. A kernel that cannot boot does
+        // not at the second try either.
+        notes.push(format!("{}: it did not come up, and was booted again", kernel.name));
+        files = Files::new(dir)?;
+        ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
+    }
     let Reader { parser, done, codes, last, .. } = reader;
     let mut cases = passed_at_last(parser.finish());
     died_after_its_result(&mut cases, &codes);
@@ -48,6 +56,7 @@ pub(super) fn of(
     let complaint = console::complaint(&console);
     let wrong = match (&ended, complaint) {
         (Ended::Failed(how), _) => Some(how.clone()),
+        (Ended::NotBooted, _) => Some("it did not come up, twice".to_owned()),
         (Ended::Hung(how), _) => Some(format!("it hung: {how}; last heard: {last}")),
         (Ended::ByItself | Ended::OutOfTime, Some(line)) => {
             Some(format!("the kernel complained: {line}"))
@@ -67,7 +76,7 @@ pub(super) fn of(
     cases.push(Case { outcome: guest.output.is_empty().into(), ..guest });
     let name = format!("vm-{}", kernel.name);
     let seconds = start.elapsed().as_secs_f64();
-    let notes = cases.iter().flat_map(|case| notes(case, &kernel.name)).collect();
+    notes.extend(cases.iter().flat_map(|case| notes_of(case, &kernel.name)));
     Ok(Report { stage: Stage { name, cases, seconds, tests: true }, notes })
 }
 
@@ -181,7 +190,7 @@ fn nothing_is_skipped(cases: &mut [Case]) {
     }
 }
 
-fn notes(case: &Case, kernel: &str) -> Vec<String> {
+fn notes_of(case: &Case, kernel: &str) -> Vec<String> {
     let lines = case.output.lines().filter_map(|line| line.strip_prefix(NOTE));
     lines.map(|line| format!("{kernel}: {line}")).collect()
 }
@@ -203,7 +212,7 @@ pub(super) fn tidy(dir: &Path) {
 #[cfg(test)]
 mod tests {
     use super::{
-        Reader, died_after_its_result, notes, nothing_is_skipped, out_of_time, passed_at_last,
+        Reader, died_after_its_result, notes_of, nothing_is_skipped, out_of_time, passed_at_last,
     };
     use crate::stage::{Case, Outcome};
 
@@ -244,7 +253,7 @@ mod tests {
         let good = "test a ... ok\ntest result: ok. 1 passed\n\nguard-vm end x-1 0\nguard-vm done";
         let (cases, _, _) = read(&format!("{first}{good}"));
         assert_eq!((cases.len(), failed(&cases).len()), (2, 0));
-        let told: Vec<_> = cases.iter().flat_map(|case| notes(case, "6.1")).collect();
+        let told: Vec<_> = cases.iter().flat_map(|case| notes_of(case, "6.1")).collect();
         assert_eq!(told, ["6.1: x a failed, and passed when it was tried again"]);
         assert!(cases[0].output.contains("too late"), "{}", cases[0].output);
         let bad = "test a ... FAILED\ntest result: FAILED. 0 passed; 1 failed\n\n\

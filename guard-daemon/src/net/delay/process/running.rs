@@ -17,8 +17,9 @@ use super::message::{Answer, Link, Order, Received, wait_readable};
 pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process may take to end when it has nothing to do any more.
 pub(super) const END_LIMIT: Duration = Duration::from_secs(1);
-/// How long one that does not answer may take to let go its packets, before it is killed.
-const LAST_CHANCE: Duration = Duration::from_millis(100);
+/// How long one that does not answer may take to let go its packets, before it is killed: one that
+/// was stopped needs a moment of a busy processor, and what it holds is lost with it.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// What is wrong with one that is not there any more.
 const GONE: &str = "ended by itself";
