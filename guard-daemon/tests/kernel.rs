@@ -48,7 +48,8 @@ fn root_every_program_passes_the_verifier() {
     }
     let _alone = ALONE.lock();
     let mut kernel =
-        Kernel::load(LoadOptions { pairs: 100, endpoints: 100, breakers: 100 }, None).unwrap();
+        Kernel::load(LoadOptions { pairs: 100, endpoints: 100, breakers: 100, limits: 100 }, None)
+            .unwrap();
     kernel.verify_gates().unwrap();
     assert!(kernel.knows_errors(), "this kernel has BTF, so the errno of sockets can be read");
 }

@@ -38,7 +38,7 @@ impl Host {
     fn live(&self) -> Attached {
         let pins = Pins::below(self.pins());
         pins.make().unwrap();
-        let options = LoadOptions { pairs: 100, endpoints: 100, breakers: 100 };
+        let options = LoadOptions { pairs: 100, endpoints: 100, breakers: 100, limits: 100 };
         let mut kernel = Kernel::load(options, Some(&pins)).unwrap();
         let cgroup = File::open(&self.cgroup).unwrap();
         let id = cgroup.metadata().unwrap().ino();

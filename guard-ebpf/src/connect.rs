@@ -18,7 +18,7 @@ use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, maps, plain, socket};
+use crate::{atomics, emit, faults, limits, maps, plain, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -70,21 +70,42 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     let pair = PairKey { bulkhead, service: destination.service };
     let Some(stats) = maps::pair_stats(pair) else { return ALLOW };
     atomics::add(&raw mut stats.connects, 1);
+    let entry = entered(pair, destination, is_stream(ctx));
+    if entry.errno != 0 {
+        return errno_verdict(entry.errno);
+    }
     let admission = admitted(pair, destination, is_stream(ctx));
     if admission.errno != 0 {
         if admission.hold == 0 {
+            limits::leave(entry.counted);
             return errno_verdict(admission.errno);
         }
-        remember(ctx, pair, destination, target, admission);
+        remember(ctx, pair, destination, target, admission, entry);
         return ALLOW;
     }
     // The fault stands below the breaker, which sees a faulted call as it would see a real one.
     let errno = refused(ctx, control, pair, destination, target, admission);
     if errno != 0 {
+        limits::leave(entry.counted);
         return errno_verdict(errno);
     }
-    remember(ctx, pair, destination, target, admission);
+    remember(ctx, pair, destination, target, admission, entry);
     ALLOW
+}
+
+/// What the bulkhead's limits say; protected destinations have none.
+#[inline(always)]
+fn entered(pair: PairKey, destination: Destination, connection: bool) -> limits::Entry {
+    if destination.protected {
+        return limits::FREE;
+    }
+    let entry = limits::enter(pair, connection);
+    if entry.errno != 0
+        && let Some(stats) = maps::pair_stats(pair)
+    {
+        socket::count_call(stats, Outcome::Rejected, Origin::Real);
+    }
+    entry
 }
 
 /// Whether this is a connection of which the kernel sends SYNs.
@@ -134,6 +155,10 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     let destination = classify::destination(target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
+    let entry = entered(pair, destination, false);
+    if entry.errno != 0 {
+        return errno_verdict(entry.errno);
+    }
     let admission = admitted(pair, destination, false);
     if admission.errno != 0 {
         return errno_verdict(admission.errno);
@@ -255,11 +280,12 @@ fn remember(
     destination: Destination,
     target: Target,
     admission: Admission,
+    entry: limits::Entry,
 ) {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
-        return;
+        return limits::leave(entry.counted);
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);
@@ -268,14 +294,23 @@ fn remember(
         | (u64::from(admission.hold != 0) * WHAT_HELD)
         | (u64::from(destination.protected) * WHAT_PROTECTED);
     match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
-        NO_STORAGE => breaker::nothing(pair, admission.breaker, admission.ticket),
+        NO_STORAGE => {
+            breaker::nothing(pair, admission.breaker, admission.ticket);
+            return limits::leave(entry.counted);
+        }
         USED_BEFORE => {
             if let Some(state) = socket::get(sk) {
                 end_of_earlier(ctx, state);
+                limits::give_back(state);
                 guard_remember(ctx.sock_addr, pair_word, high, low, what | WHAT_ANEW);
             }
         }
         _ => {}
+    }
+    // Not known to `guard_remember`, which has no room for a sixth argument.
+    match socket::get(sk) {
+        Some(state) => state.counted = entry.counted,
+        None => limits::leave(entry.counted),
     }
 }
 

@@ -19,6 +19,7 @@ use guard_common::abi::fault::{
     MAX_DELAY_GATES, MAX_FAULT_RULES, MAX_SHARED_CONNECTIONS, PairRules, RateState,
 };
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
+use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::socket::SocketState;
 use guard_common::abi::stats::{HookStats, PairStats};
@@ -123,6 +124,18 @@ static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_53
 /// Place of a pair's breaker in `BREAKERS`.
 #[map]
 static BREAKER_OF_PAIR: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, NO_PREALLOC);
+
+/// Place of a pair's limits in `LIMITS`.
+#[map]
+static LIMIT_OF_PAIR: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, NO_PREALLOC);
+
+/// Limits. The daemon maps them into its memory.
+#[map]
+static LIMITS: Array<LimitSlot> = Array::with_max_entries(1024, MMAPABLE);
+
+/// One entry: the host's budget of retries. The daemon maps it into its memory.
+#[map]
+static RETRY_BUDGET: Array<RetryBudget> = Array::with_max_entries(1, MMAPABLE);
 
 /// Breakers. The daemon maps them into its memory and swaps their words as the hooks do.
 #[map]
@@ -383,6 +396,28 @@ pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
 pub(crate) fn breaker_of(pair: PairKey) -> u32 {
     // SAFETY: a map value, alive for the program.
     BREAKER_OF_PAIR.get_ptr(pair).map_or(0, |place| unsafe { *place } + 1)
+}
+
+/// Place of a pair's limits plus one; 0 = it has none.
+#[inline(always)]
+pub(crate) fn limits_of(pair: PairKey) -> u32 {
+    // SAFETY: a map value, alive for the program.
+    LIMIT_OF_PAIR.get_ptr(pair).map_or(0, |place| unsafe { *place } + 1)
+}
+
+/// The limits at a place plus one.
+#[inline(always)]
+pub(crate) fn limits(place_plus_one: u32) -> Option<&'static mut LimitSlot> {
+    let slot = LIMITS.get_ptr_mut(place_plus_one.checked_sub(1)?)?;
+    // SAFETY: a map value, alive for the program; words are changed by compare-and-swap only.
+    Some(unsafe { &mut *slot })
+}
+
+/// The host's budget of retries.
+#[inline(always)]
+pub(crate) fn retry_budget() -> Option<&'static mut RetryBudget> {
+    // SAFETY: as in `limits`.
+    RETRY_BUDGET.get_ptr_mut(0).map(|budget| unsafe { &mut *budget })
 }
 
 /// The breaker at a place plus one, and how it judges.

@@ -15,7 +15,7 @@ use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
 
 use crate::classify::Address;
-use crate::{atomics, breaker, emit, maps, plain};
+use crate::{atomics, breaker, emit, limits, maps, plain};
 
 /// What SOCK_DESTROY leaves on a socket.
 const ECONNABORTED: i32 = 103;
@@ -84,7 +84,7 @@ pub(crate) fn fresh(pair: PairKey, flags: u32, peer: Address, peer_port: u32) ->
         peer,
         peer_port,
         pid: zero as u32,
-        pad: zero,
+        counted: zero,
     }
 }
 
@@ -165,6 +165,7 @@ pub(crate) fn verbose() -> bool {
 pub(crate) fn finish(state: &mut SocketState, error: i32, cookie: u64) {
     if atomics::replace(&raw mut state.closed, 0, 1) {
         guard_socket_finish(state, error, cookie);
+        limits::give_back(state);
     }
 }
 

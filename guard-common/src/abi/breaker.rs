@@ -136,7 +136,7 @@ pub struct BreakerSlot {
     pub buckets: [u64; WINDOW_BUCKETS],
     /// The last sixteen outcomes, four bits each (outcome + 1), the newest lowest.
     pub outcomes: u64,
-    /// When the last failure was counted; 0 = none.
+    /// When the last failure, or call that was throttled, was counted; 0 = none.
     pub failed_ns: u64,
     /// Until when the service asked last to be left alone (Retry-After); 0 = never.
     pub asked_until_ns: u64,

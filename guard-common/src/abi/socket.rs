@@ -85,8 +85,10 @@ pub struct SocketState {
     pub peer_port: u32,
     /// Thread group that connected; 0 if unknown.
     pub pid: u32,
-    /// Zero.
-    pub pad: u64,
+    /// Where the connection is counted as open: place of the pair's [`super::limits::LimitSlot`] plus
+    /// one, and that of the bulkhead's in the upper half; 0 = nowhere, or no more. Taken as a whole
+    /// by whoever gives it back, so that this happens once.
+    pub counted: u64,
 }
 
 /// Bytes of [`SocketState`] in the line of memory in which the kernel's own part ends: 64 less a

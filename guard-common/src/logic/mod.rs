@@ -18,4 +18,5 @@ pub mod http;
 pub mod jitter;
 pub mod outcome;
 pub mod random;
+pub mod retry;
 pub mod tls;

@@ -1,6 +1,8 @@
 //! The plan from a tree without errors. It checks nothing: where the tree has a hole, an error
 //! was reported and the plan is thrown away, so a placeholder will do.
 
+mod limits;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -18,6 +20,7 @@ pub(super) fn plan(root: &Node) -> Plan {
         services: by_name(root.named("services"), service),
         bulkheads: by_name(root.named("bulkheads"), bulkhead),
         breakers: breakers(root),
+        limits: limits::limits(root),
         schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
     }
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 mod breaker;
 mod drill;
 mod fault;
+mod limits;
 mod schedule;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
@@ -35,6 +36,7 @@ pub use drill::{
     DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
+pub use limits::LimitStatus;
 pub use schedule::{ScheduleStatus, ScheduledRun};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
@@ -91,6 +93,10 @@ pub struct BulkheadStatus {
     pub connections: u64,
     /// One entry per service with any traffic, by name.
     pub services: Vec<ServiceStatus>,
+    /// Limits, first of the bulkhead as a whole; services without any and without traffic are left
+    /// out.
+    #[serde(default)]
+    pub limits: Vec<LimitStatus>,
 }
 
 /// One (bulkhead, service) in [`Status`]: totals since guardd started.

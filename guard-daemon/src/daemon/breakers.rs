@@ -86,7 +86,7 @@ impl State {
         plan
     }
 
-    /// Writes the breakers of all bulkheads and services. `other` is many services at once, of which
+    /// Writes the breakers and limits of all bulkheads and services. `other` is many services at once, of which
     /// one must not shut out the rest: it has a breaker only where the file names it.
     pub(crate) fn write_breakers(&mut self, ids: &SharedIds) -> Result<(), DaemonError> {
         let mut wanted = BTreeMap::new();
@@ -101,13 +101,19 @@ impl State {
                 drop(ids);
                 let pair = PairKey { bulkhead: live.id, service: id };
                 pairs.insert(pair, (bulkhead.clone(), service.to_owned()));
+                let mut plan = self.breaker_plan(bulkhead, service);
                 if service == OTHER && !self.has_other(bulkhead) {
-                    continue;
+                    if self.plan.limits.of_pair(bulkhead, service).retries.is_none() {
+                        continue;
+                    }
+                    // It judges nothing, but it remembers failures, which make calls retries.
+                    plan.mode = BreakerMode::Off;
                 }
-                wanted.insert(pair, policy(&self.breaker_plan(bulkhead, service), protocol));
+                wanted.insert(pair, policy(&plan, protocol));
             }
         }
         self.kernel.set_breakers(&wanted)?;
+        self.write_limits(&pairs)?;
         self.cut_rules = self.cut_rules(&pairs);
         self.write_control()
     }

@@ -92,6 +92,7 @@ impl State {
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
         let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
         let mut left = detach(live.attached);
+        left.extend(self.kernel.forget_limits(live.id).err().map(|error| error.to_string()));
         left.extend(self.remove_cgroups(live.made));
         left
     }
@@ -176,7 +177,8 @@ impl State {
         for problem in self.remove_bulkhead(name) {
             tracing::warn!(bulkhead = name, problem, "while setting it up anew");
         }
-        Some(match self.add_bulkhead(&plan, ids) {
+        let added = self.add_bulkhead(&plan, ids).and_then(|()| self.write_breakers(ids));
+        Some(match added {
             Ok(()) => format!("{name}: its cgroup was removed; made or adopted again"),
             Err(error) => format!("{name}: its cgroup was removed; {error}"),
         })

@@ -55,7 +55,7 @@ fn features() -> Vec<Check> {
 
 /// Loads the programs and drops them again: only the verifier itself can tell.
 fn programs() -> Check {
-    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1, breakers: 1 }, None)
+    let loaded = Kernel::load(LoadOptions { pairs: 1, endpoints: 1, breakers: 1, limits: 1 }, None)
         .and_then(|mut kernel| kernel.verify_gates().map(|()| kernel));
     match loaded {
         Ok(kernel) => {

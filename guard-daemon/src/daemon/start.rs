@@ -31,6 +31,8 @@ use crate::plan::Plan;
 const MIN_PAIRS: u32 = 65_536;
 /// Breakers that fit without a restart. Their memory is taken at the start: 2 MiB.
 const MIN_BREAKERS: u32 = 16_384;
+/// Slots of limits that fit without a restart. Their memory is taken at the start: 2 MiB.
+const MIN_LIMITS: u32 = 16_384;
 /// Endpoints, resolved addresses included, that fit without a restart.
 const MIN_ENDPOINTS: u32 = 65_536;
 
@@ -73,6 +75,7 @@ pub(super) fn start(
         pairs: MIN_PAIRS.max(pairs as u32),
         endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
         breakers: MIN_BREAKERS.max(pairs as u32),
+        limits: MIN_LIMITS.max((pairs + plan.bulkheads.len()) as u32),
     };
     let (mut keeping, Left { mut kernel, ids, modes, taken_over }) =
         Keeping::load(&plan, &mut undo, options)?;
@@ -114,6 +117,7 @@ pub(super) fn start(
         keeping,
         transition_counts: BTreeMap::new(),
         cut_rules: CutRules::default(),
+        retry_budget: Default::default(),
         cut_counts: BTreeMap::new(),
         would_cut: BTreeMap::new(),
         metrics_address,

@@ -16,6 +16,7 @@ use super::drills::ActiveDrill;
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
+use super::retry_budget::RetryBudgetFill;
 use super::schedules::Schedules;
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
@@ -73,6 +74,7 @@ pub(crate) struct State {
     pub(crate) keeping: Keeping,
     pub(crate) transition_counts: TransitionCounts,
     pub(crate) cut_rules: CutRules,
+    pub(crate) retry_budget: RetryBudgetFill,
     pub(crate) cut_counts: CutCounts,
     /// Those that monitor mode left alone.
     pub(crate) would_cut: CutCounts,

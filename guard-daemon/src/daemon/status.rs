@@ -50,7 +50,9 @@ impl Guard {
                 services.entry(pair.bulkhead).or_default().push(status);
             }
         });
+        let limits = state.kernel.limits();
         let bulkheads = state.bulkheads.iter().map(|(name, live)| {
+            let limits = with_ids(&self.ids, |ids| state.limits_of(ids, &limits, live.id));
             let mut services = services.remove(&live.id).unwrap_or_default();
             services.sort_by(|a, b| a.name.cmp(&b.name));
             BulkheadStatus {
@@ -59,6 +61,10 @@ impl Guard {
                 state: live.state_text(),
                 processes: live.cgroup.procs().map_or(0, |procs| procs.count()),
                 connections: services.iter().map(|service| service.connections).sum(),
+                limits: limits
+                    .into_iter()
+                    .filter(|limit| limit.service.is_none() || limit.says_something())
+                    .collect(),
                 services,
             }
         });

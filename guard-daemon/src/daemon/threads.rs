@@ -119,6 +119,12 @@ impl Guard {
         if let Err(error) = state.beat() {
             tracing::error!(%error, "the kernel gets no sign of life: breakers may fail open");
         }
+        if state.plan.limits.limit_retries() {
+            match state.kernel.counters() {
+                Ok(counters) => state.fill_retry_budget(&counters),
+                Err(error) => tracing::error!(%error, "the budget of retries is not filled"),
+            }
+        }
         let lease = state.plan.daemon.fault_lease;
         if !state.faults.any() {
             return TICK_IDLE.min(lease / 2);

@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{CutSample, PairSample, Sample, TransitionSample}
 
 /// Pairs up to which every configured one has its zeros in `/metrics`; beyond it only those with
 /// traffic, so that 100 bulkheads × 100 services do not make 70,000 series of zeros.
-const ZERO_PAIRS: usize = 1_000;
+pub(super) const ZERO_PAIRS: usize = 1_000;
 
 impl Guard {
     /// Every hanging call. Blocking; the state is not locked while sockets are listed.
@@ -66,6 +66,8 @@ impl Guard {
             pairs: self.pair_samples(&state)?,
             faults,
             breakers: worth_a_series(self.breaker_records(&state)),
+            limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
+            retry_budget_left: state.retry_budget_left(),
             transitions: transition_samples(&state),
             cuts: cut_samples(&state),
             would_cut: state.would_cut.values().sum(),

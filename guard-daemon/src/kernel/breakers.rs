@@ -183,6 +183,11 @@ impl Kernel {
 }
 
 impl Breakers {
+    /// Place of a pair's breaker.
+    pub(super) fn place(&self, pair: PairKey) -> Option<u32> {
+        self.known.places.get(&pair).copied()
+    }
+
     /// Learns what is in the maps already: the breakers of an earlier life.
     pub(super) fn find(&mut self) -> Result<(), KernelError> {
         let failed = |name, action| KernelError::map(name, action);

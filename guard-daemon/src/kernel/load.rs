@@ -14,11 +14,13 @@ use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
 use guard_common::abi::ids::PairKey;
+use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
+use super::limits::Limits;
 use super::pins::{MAPS, Pins};
 use super::shared::SharedArray;
 use super::{OBJECT, btf};
@@ -56,6 +58,8 @@ pub struct LoadOptions {
     pub endpoints: u32,
     /// Breakers.
     pub breakers: u32,
+    /// Slots of limits: one for each pair, and one for each bulkhead.
+    pub limits: u32,
 }
 
 impl LoadOptions {
@@ -65,6 +69,7 @@ impl LoadOptions {
             pairs: self.pairs.max(1024).next_power_of_two(),
             endpoints: self.endpoints.max(4096).next_power_of_two(),
             breakers: self.breakers.max(1024).next_power_of_two(),
+            limits: self.limits.max(1024).next_power_of_two(),
         }
     }
 }
@@ -85,6 +90,7 @@ pub struct Kernel {
     pub(super) rates: Array<MapData, RateState>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
     pub(super) breakers: Breakers,
+    pub(super) limits: Limits,
     pub(super) gates: Array<MapData, u32>,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
@@ -153,6 +159,12 @@ impl Kernel {
                 ended: take!(ebpf, "ENDED"),
                 known: Known::default(),
             },
+            limits: Limits {
+                of_pair: take!(ebpf, "LIMIT_OF_PAIR"),
+                slots: shared::<LimitSlot>(&mut ebpf, "LIMITS", options.limits as usize)?,
+                budget: shared::<RetryBudget>(&mut ebpf, "RETRY_BUDGET", 1)?,
+                known: Default::default(),
+            },
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
@@ -164,6 +176,7 @@ impl Kernel {
             knows_errors,
         };
         kernel.breakers.find()?;
+        kernel.limits.find()?;
         Ok(kernel)
     }
 
@@ -216,6 +229,8 @@ pub(super) fn open(
         .map_max_entries("PAIR_RULES", options.pairs)
         .map_max_entries("BREAKER_OF_PAIR", options.breakers)
         .map_max_entries("BREAKERS", options.breakers)
+        .map_max_entries("LIMIT_OF_PAIR", options.limits)
+        .map_max_entries("LIMITS", options.limits)
         .map_max_entries("ENDPOINTS", options.endpoints)
         .verifier_log_level(log)
         .load(OBJECT)

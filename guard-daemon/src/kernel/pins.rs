@@ -16,7 +16,7 @@ use super::error::{KernelError, cause_chain};
 use super::load::{Kernel, LoadOptions};
 
 /// Maps that are pinned.
-pub(super) const MAPS: [&str; 16] = [
+pub(super) const MAPS: [&str; 19] = [
     "ACCEPTED",
     "BREAKERS",
     "BREAKER_OF_PAIR",
@@ -28,8 +28,11 @@ pub(super) const MAPS: [&str; 16] = [
     "EVENTS",
     "HEARTBEAT",
     "HOOK_STATS",
+    "LIMITS",
+    "LIMIT_OF_PAIR",
     "PAIR_STATS",
     "PROTECTED",
+    "RETRY_BUDGET",
     "SOCKETS",
     "TRANSITIONS",
     "TRANSITION_COUNT",
@@ -85,6 +88,8 @@ impl Pins {
                 "ENDPOINTS" => std::mem::replace(&mut found.endpoints, size),
                 "BREAKERS" => std::mem::replace(&mut found.breakers, size),
                 "BREAKER_OF_PAIR" => needed.breakers,
+                "LIMITS" => std::mem::replace(&mut found.limits, size),
+                "LIMIT_OF_PAIR" => needed.limits,
                 _ => wanted.max_entries(),
             };
             if size < room {

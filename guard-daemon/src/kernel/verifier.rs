@@ -27,7 +27,7 @@ pub struct ProgramStatistics {
 /// Has every program verified on the running kernel.
 pub fn statistics() -> Result<Vec<ProgramStatistics>, KernelError> {
     // The sizes of maps say nothing to the verifier.
-    let options = LoadOptions { pairs: 1024, endpoints: 4096, breakers: 1024 };
+    let options = LoadOptions { pairs: 1024, endpoints: 4096, breakers: 1024, limits: 1024 };
     let (mut ebpf, _) = open(options, None, VerifierLogLevel::STATS)?;
     let mut all = Vec::new();
     for name in PROGRAMS.iter().map(|(name, _)| *name).chain(NAMES) {

@@ -2,6 +2,7 @@
 //! and programs. It only looks; it changes nothing on the host.
 
 mod decode;
+mod limits;
 mod process;
 mod sockets;
 mod status;
@@ -13,6 +14,7 @@ use std::sync::{Arc, RwLock};
 use crate::plan::Ids;
 
 pub use decode::{decode, peer_text};
+pub use limits::limit_status;
 pub use sockets::{GuardedSocket, guarded_sockets};
 pub use status::{pair_status, success_ratio};
 pub use store::EventStore;

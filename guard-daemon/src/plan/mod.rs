@@ -10,12 +10,14 @@ use ipnet::IpNet;
 mod breaker;
 mod diff;
 mod ids;
+mod limits;
 mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
+pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -29,6 +31,8 @@ pub struct Plan {
     pub bulkheads: Vec<BulkheadPlan>,
     /// What breakers do.
     pub breakers: BreakerRules,
+    /// What bulkheads may do.
+    pub limits: LimitRules,
     /// Drills that guardd runs by itself, in the order of the file.
     pub schedules: Vec<SchedulePlan>,
 }

@@ -17,9 +17,11 @@ use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
 mod breakers;
+mod limits;
 mod schedules;
 
 pub use breakers::{CutSample, TransitionSample};
+pub use limits::LimitSample;
 pub use schedules::ScheduleSample;
 
 const NS_PER_SECOND: f64 = 1e9;
@@ -45,6 +47,10 @@ pub struct Sample {
     pub faults: Vec<FaultRecord>,
     /// Breakers.
     pub breakers: Vec<BreakerRecord>,
+    /// Limits of bulkheads and services.
+    pub limits: Vec<LimitSample>,
+    /// Retries that the host's budget has left, where any are limited.
+    pub retry_budget_left: Option<f64>,
     /// What they did since the start.
     pub transitions: Vec<TransitionSample>,
     /// Connections that guard ended.
@@ -160,6 +166,7 @@ impl Collector for Sample {
         self.encode_faults(encoder)?;
         self.encode_schedules(encoder)?;
         self.encode_breakers(encoder)?;
+        self.encode_limits(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;
         self.encode_daemon(encoder)
@@ -323,6 +330,7 @@ impl Sample {
             [
                 ("fault", would),
                 ("breaker", self.breakers.iter().map(|b| b.would_have).sum()),
+                ("limit", self.limits.iter().map(|s| s.limit.would_have).sum()),
                 ("end_connection", self.would_cut),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),

@@ -33,7 +33,7 @@ const TRIES: u32 = 16;
 /// Does it again while another CPU was faster (`false`), up to [`TRIES`] times; `false`, and counted,
 /// if it never was done.
 #[inline(always)]
-fn retried(mut once: impl FnMut() -> bool) -> bool {
+pub(crate) fn retried(mut once: impl FnMut() -> bool) -> bool {
     for _ in 0..TRIES {
         if once() {
             return true;

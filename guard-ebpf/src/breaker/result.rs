@@ -97,11 +97,15 @@ extern "C" fn guard_breaker_result(
     let Some(control) = maps::control() else { return 0 };
     let mode = mode(control, policy);
     let number = origin_outcome as u32;
-    if mode == BREAKER_OFF || mode == BREAKER_FORCE_OPEN || number >= Outcome::COUNT as u32 {
+    if number >= Outcome::COUNT as u32 {
         return 0;
     }
     let result = machine::Result::of_number(number);
+    // Where nothing is judged, too: limits of retries go by it.
     remember(slot, number, result, now_ns);
+    if mode == BREAKER_OFF || mode == BREAKER_FORCE_OPEN {
+        return 0;
+    }
     if ticket & machine::TICKET_PROBE != 0 {
         let which = probe_result(result);
         if let Some(count) = slot.probes.get_mut(which) {
@@ -168,7 +172,7 @@ extern "C" fn guard_breaker_judge_once(
 #[inline(always)]
 fn remember(slot: &mut BreakerSlot, outcome: u32, result: machine::Result, now_ns: u64) {
     slot.outcomes = (slot.outcomes << 4) | u64::from(outcome + 1);
-    if result == machine::Result::Failure {
+    if result.is_bad() {
         slot.failed_ns = now_ns;
     }
 }

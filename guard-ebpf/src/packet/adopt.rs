@@ -11,7 +11,7 @@ use guard_common::abi::socket::{
 };
 
 use crate::headers::{self, Headers};
-use crate::{atomics, breaker, classify, maps, socket};
+use crate::{atomics, breaker, classify, limits, maps, socket};
 
 const IPPROTO_UDP: u32 = 17;
 const TCP_LISTEN: u32 = 10;
@@ -83,6 +83,9 @@ fn adopt(
         fresh.breaker = maps::breaker_of(pair);
     }
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return false };
+    if flags & (SOCKET_UDP | SOCKET_PASSIVE | SOCKET_PROTECTED) == 0 {
+        limits::count_old(state, pair);
+    }
     if let Some(stats) = maps::pair_stats(socket::pair(state)) {
         socket::count_open(state, stats);
     }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write, stdin, stdout};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -22,6 +24,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Probe {
     tcp: BTreeMap<String, TcpStream>,
     udp: BTreeMap<String, (UdpSocket, u32)>,
+    /// Processes that hold a connection too.
+    children: BTreeMap<String, Child>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        for child in self.children.values_mut() {
+            // Gone already is as good.
+            let _ = child.kill().and_then(|()| child.wait());
+        }
+    }
 }
 
 fn main() -> Result<()> {
@@ -91,6 +104,22 @@ impl Probe {
             ["drain", name, count, quiet_ms] => {
                 let quiet = Duration::from_millis(quiet_ms.parse()?);
                 self.drain(name, count.parse()?, quiet)
+            }
+            // A process that holds the connection too, as a forked child does.
+            ["lend", name] => {
+                let stream = self.tcp.get(name).with_context(|| format!("no connection {name}"))?;
+                let copy = OwnedFd::from(stream.try_clone()?);
+                let child = Command::new("sleep").arg("60").stdin(copy).spawn()?;
+                let pid = child.id();
+                self.children.insert(name.to_owned(), child);
+                Ok(json!({"pid": pid}))
+            }
+            ["take_back", name] => {
+                let child = self.children.remove(name);
+                let mut child = child.with_context(|| format!("nobody has {name}"))?;
+                child.kill()?;
+                child.wait()?;
+                Ok(json!({}))
             }
             ["close", name] => {
                 let known = self.tcp.remove(name).is_some() | self.udp.remove(name).is_some();

@@ -16,7 +16,7 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
             root.named("services").iter().map(|s| s.name.as_str()).chain([OTHER]).collect();
         let bulkheads: BTreeSet<&str> =
             root.named("bulkheads").iter().map(|b| b.name.as_str()).collect();
-        breakers(root, &services, sink);
+        of_bulkheads(root, &services, sink);
         for rule in root.list("recovery") {
             rule_names(rule, &services, &bulkheads, sink);
         }
@@ -24,13 +24,22 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
     unique_rules(root, sink);
 }
 
-fn breakers(root: &Node, services: &BTreeSet<&str>, sink: &mut Sink) {
+fn of_bulkheads(root: &Node, services: &BTreeSet<&str>, sink: &mut Sink) {
     for bulkhead in root.named("bulkheads") {
-        let Some(breaker) = bulkhead.node.table("breaker") else { continue };
-        for entry in breaker.named("services") {
+        let tables = ["breaker", "limits"].into_iter().filter_map(|key| bulkhead.node.table(key));
+        for entry in tables.flat_map(|table| table.named("services")) {
             if !services.contains(entry.name.as_str()) {
                 let unknown = Unknown { what: "service", name: &entry.name, known: services };
                 unknown.report(&entry.name_span, &entry.node.path, sink);
+            }
+        }
+        for budget in bulkhead.node.list("budgets") {
+            let Some(field) = budget.field("services") else { continue };
+            for name in budget.texts("services") {
+                if !services.contains(name.as_str()) {
+                    let unknown = Unknown { what: "service", name, known: services };
+                    unknown.report(&field.span, &field.path, sink);
+                }
             }
         }
     }

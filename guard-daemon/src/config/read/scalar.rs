@@ -34,6 +34,7 @@ impl Reader<'_> {
             (Kind::Networks, DeValue::Array(array)) => return Some(self.networks(place, array)),
             (Kind::Argv, DeValue::Array(array)) => return self.argv(place, array),
             (Kind::Words(known), DeValue::Array(array)) => return self.words(place, array, known),
+            (Kind::ServiceRefs, DeValue::Array(array)) => return self.service_refs(place, array),
             (Kind::Flag, DeValue::Boolean(flag)) => return Some(Value::Flag(*flag)),
             (kind, DeValue::String(text)) => from_text(kind, text),
             (kind, DeValue::Integer(integer)) => from_integer(kind, integer),
@@ -66,7 +67,7 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         Kind::Size { min, max } => {
             let value = size::parse(text).map_err(Some)?;
             in_range(kind, (min..=max).contains(&&value), text)?;
-            Ok(Value::Checked)
+            Ok(Value::Integer(value))
         }
         Kind::Rate { min, max } => {
             let value = rate::parse(text).map_err(Some)?;
@@ -76,7 +77,7 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         Kind::Percent { min, max } => {
             let value = size::parse_percent(text).map_err(Some)?;
             in_range(kind, (min..=max).contains(&&value), text)?;
-            Ok(Value::Checked)
+            Ok(Value::Number(value))
         }
         Kind::Choice(words) => checked(signals::one_of(text, words).map(drop)),
         Kind::Errno => checked(signals::one_of(text, signals::ERRNOS).map(drop)),

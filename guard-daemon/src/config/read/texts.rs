@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeValue};
 use super::scalar::type_name;
 use super::{Place, Reader, Value};
 use crate::config::schema::quoted;
-use crate::config::text::{shown, signals};
+use crate::config::text::{name, shown, signals};
 
 impl Reader<'_> {
     /// The texts of a list; what is no text is reported and left out.
@@ -51,6 +51,28 @@ impl Reader<'_> {
             self.sink.error(span, &place.path, message, "NUL", "remove it");
         }
         Some(Value::Texts(texts.into_iter().map(|(_, text)| text).collect()))
+    }
+
+    /// Names of services, each at most once, at least one; whether they exist is checked later.
+    pub(super) fn service_refs(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+        if array.is_empty() {
+            let message = format!("`{}` is empty", place.path);
+            let help = "name at least one service, or leave the key out: then it means all";
+            self.sink.error(&place.span, &place.path, message, "no service", help);
+            return None;
+        }
+        let mut names: Vec<String> = Vec::with_capacity(array.len());
+        for (span, text) in self.texts(place, array) {
+            if let Err(problem) = name::check(&text) {
+                self.sink.problem(&span, &place.path, problem);
+            } else if names.contains(&text) {
+                let message = format!("`{}` has \"{text}\" twice", place.path);
+                self.sink.error(&span, &place.path, message, "again", "remove one of the two");
+            } else {
+                names.push(text);
+            }
+        }
+        Some(Value::Texts(names))
     }
 
     /// Words of a list, each at most once; `None` after an error was reported.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::limits::{BUDGET, LIMITS, RETRIES};
 use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER};
 
 const MIB: u64 = 1 << 20;
@@ -45,10 +46,10 @@ pub(super) static BULKHEAD: &[Key] = &[
         "max_connections",
         Kind::Integer { min: 1, max: 1_000_000 },
         Absent::Words("no limit"),
-        "Connections that the bulkhead may have open at once; one more is refused at connect().",
+        "TCP connections that the bulkhead may have open at once, those that are being made \
+         included; one more is refused at connect(). Accepted connections do not count.",
     )
-    .example("64")
-    .inert(),
+    .example("64"),
     Key::new(
         "connect_timeout",
         Kind::Duration { min: Duration::from_millis(10), max: YEAR },
@@ -80,8 +81,20 @@ pub(super) static BULKHEAD: &[Key] = &[
         Absent::Words("no limit"),
         "Attempts after a failure that the bulkhead may make, counted in the kernel per service.",
     )
-    .example("{ max = 3, window = \"30s\" }")
-    .inert(),
+    .example("{ max = 3, window = \"30s\" }"),
+    Key::new(
+        "limits",
+        Kind::Table(LIMITS),
+        Absent::Words("those of the bulkhead's own keys"),
+        "What a limit's refusal looks like, and limits by service.",
+    ),
+    Key::new(
+        "budgets",
+        Kind::List(BUDGET),
+        Absent::Words("no budget"),
+        "How much of bytes, calls and connects the bulkhead may use up in a period.",
+    )
+    .example("[{ calls = 1000, per = \"1h\" }]"),
     Key::new(
         "token_budget",
         Kind::Table(TOKEN_BUDGET),
@@ -96,23 +109,6 @@ pub(super) static BULKHEAD: &[Key] = &[
         Absent::Words("those of [defaults.breaker]"),
         "Breaker settings of this bulkhead, by service.",
     ),
-];
-
-static RETRIES: &[Key] = &[
-    Key::new(
-        "max",
-        Kind::Integer { min: 0, max: 1_000_000 },
-        Absent::Required,
-        "Retries of one service within `window`; above it they are refused.",
-    )
-    .example("3"),
-    Key::new(
-        "window",
-        Kind::Duration { min: Duration::from_millis(100), max: YEAR },
-        Absent::Required,
-        "The time over which retries are counted.",
-    )
-    .example("\"30s\""),
 ];
 
 static TOKEN_BUDGET: &[Key] = &[

@@ -93,6 +93,8 @@ pub enum Kind {
     Flag,
     /// A list of these words, each at most once; at least one.
     Words(&'static [&'static str]),
+    /// A list of names of services of this file, or `other`; at least one.
+    ServiceRefs,
     /// Endpoints of a service; at least one.
     Endpoints,
     /// Addresses and networks.
@@ -144,6 +146,7 @@ impl Kind {
             Self::Calendar => "cron expression such as \"0 10 * * MON-FRI\"".into(),
             Self::Flag => "true or false".into(),
             Self::Words(words) => format!("list of {}", quoted(words)),
+            Self::ServiceRefs => "list of services such as [\"llm\"]".into(),
             Self::Endpoints => "list of endpoints such as [\"api.example.com:443\"]".into(),
             Self::Networks => "list of addresses or networks such as [\"10.0.0.0/8\"]".into(),
             Self::Argv => "command such as [\"/usr/local/bin/hook\", \"argument\"]".into(),

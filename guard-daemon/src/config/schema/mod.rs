@@ -10,6 +10,7 @@ mod daemon;
 mod drill;
 mod find;
 mod kind;
+mod limits;
 mod recovery;
 mod schedule;
 mod services;
@@ -182,12 +183,21 @@ pub static ROOT: &[Key] = &[
     ),
 ];
 
-static DEFAULTS: &[Key] = &[Key::new(
-    "breaker",
-    Kind::Table(breaker::BREAKER),
-    Absent::Words("the defaults of its keys"),
-    "Breaker settings for every (bulkhead, service) that does not set its own.",
-)];
+static DEFAULTS: &[Key] = &[
+    Key::new(
+        "breaker",
+        Kind::Table(breaker::BREAKER),
+        Absent::Words("the defaults of its keys"),
+        "Breaker settings for every (bulkhead, service) that does not set its own.",
+    ),
+    Key::new(
+        "retry_budget",
+        Kind::Table(limits::RETRY_BUDGET),
+        Absent::Words("the defaults of its keys"),
+        "How many retries the whole host may make: without it, the limits of many bulkheads would \
+         add up to a storm.",
+    ),
+];
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ mod doctor;
 mod drill;
 mod event;
 mod fault;
+mod limits;
 pub(crate) mod look;
 mod operate;
 mod schedule;

@@ -1,6 +1,7 @@
 //! `guardctl status`: how guardd is, what each bulkhead does, which faults are on, what is wrong.
 
 use super::fault::fault_table;
+use super::limits::limits;
 use super::look::{Look, Tone};
 use super::table::{Cell, Column, Table};
 use super::text::{clean, count, counted, duration, percent, wrap};
@@ -15,6 +16,7 @@ pub(in crate::ctl) fn status(status: &Status, look: &Look) -> String {
     } else {
         page.push_str(&bulkheads(status, look));
     }
+    page.push_str(&limits(status, look));
     page.push('\n');
     let active: Vec<_> = status.faults.iter().filter(|fault| fault.state != "ended").collect();
     if active.is_empty() {

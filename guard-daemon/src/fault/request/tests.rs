@@ -3,13 +3,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::{
-    BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, EndpointHost, Fail, Mode, OnExit, Protocol,
-    ServiceClass, ServicePlan,
+    BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, EndpointHost, Fail, LimitRules, Mode, OnExit,
+    Protocol, ServiceClass, ServicePlan,
 };
 
 fn plan() -> Plan {
     Plan {
         schedules: Vec::new(),
+        limits: LimitRules::default(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,
             state_dir: "/nowhere".into(),

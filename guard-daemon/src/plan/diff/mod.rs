@@ -1,6 +1,7 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
 mod breakers;
+mod limits;
 mod schedules;
 
 use std::collections::{HashMap, HashSet};
@@ -32,6 +33,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     services(old, new, &mut out.changes);
     bulkheads(old, new, &mut out.changes);
     breakers::breakers(&old.breakers, &new.breakers, &mut out.changes);
+    limits::limits(&old.limits, &new.limits, &mut out.changes);
     schedules::schedules(old, new, &mut out.changes);
     out
 }

@@ -1,0 +1,40 @@
+//! Limits that contradict one another, or limit nothing.
+
+use crate::config::diagnostic::Severity;
+use crate::config::read::Node;
+use crate::config::sink::Sink;
+
+const AMOUNTS: [&str; 3] = ["bytes", "calls", "connects"];
+
+pub(super) fn check(root: &Node, sink: &mut Sink) {
+    for bulkhead in root.named("bulkheads") {
+        let node = &bulkhead.node;
+        for budget in node.list("budgets") {
+            if !AMOUNTS.iter().any(|key| budget.names(key)) {
+                let message = format!("`{}` limits nothing", budget.path);
+                let help = "give at least one of `bytes`, `calls` and `connects`";
+                sink.error(&budget.span, &budget.path, message, "no amount", help);
+            }
+        }
+        let Some(limits) = node.table("limits") else { continue };
+        for service in limits.named("services") {
+            connections(node, &service.node, sink);
+        }
+    }
+}
+
+/// A service's limit above the bulkhead's never acts.
+fn connections(whole: &Node, own: &Node, sink: &mut Sink) {
+    const KEY: &str = "max_connections";
+    let (Some(of_all), Some(field)) = (whole.given(KEY), own.given(KEY)) else { return };
+    let (Some(most), Some(wanted)) = (whole.integer(KEY), own.integer(KEY)) else { return };
+    if wanted <= most {
+        return;
+    }
+    let message = format!("`{}` is above the bulkhead's own `{KEY}` and never acts", field.path);
+    let found = sink
+        .make(Severity::Warning, &field.span, &field.path, message)
+        .label(format!("{wanted}, and the bulkhead has {most}"))
+        .help("lower it, or raise the bulkhead's");
+    sink.push(found.related(&of_all.span, "the bulkhead's"));
+}

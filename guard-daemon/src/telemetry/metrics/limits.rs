@@ -1,0 +1,62 @@
+//! The part of `/metrics` about limits.
+
+use std::fmt;
+
+use guard_common::abi::limits::WHY_NAMES;
+use prometheus_client::encoding::DescriptorEncoder;
+
+use super::{Sample, family};
+use crate::control::api::LimitStatus;
+
+/// Limits of a bulkhead, as a whole or for one service.
+#[derive(Clone, Debug, Default)]
+pub struct LimitSample {
+    /// Bulkhead.
+    pub bulkhead: String,
+    /// Its limits and what is used of them.
+    pub limit: LimitStatus,
+}
+
+impl LimitSample {
+    fn labels(&self) -> [(&'static str, String); 2] {
+        let destination = self.limit.service.clone().unwrap_or_default();
+        [("bulkhead", self.bulkhead.clone()), ("destination", destination)]
+    }
+}
+
+impl Sample {
+    pub(super) fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of_services = || self.limits.iter().filter(|sample| sample.limit.service.is_some());
+        let retries = of_services().map(|s| (s.labels(), s.limit.retries_total as f64));
+        family("guard_retries", "Attempts after a failure that were let pass")
+            .counters(encoder, retries)?;
+        let rejected = of_services().flat_map(|sample| {
+            WHY_NAMES.map(|why| {
+                let [bulkhead, destination] = sample.labels();
+                let count = sample.limit.rejected.get(why).copied().unwrap_or(0);
+                ([bulkhead, destination, ("reason", why.to_owned())], count as f64)
+            })
+        });
+        family("guard_bulkhead_rejected", "Calls that a limit of the bulkhead rejected")
+            .counters(encoder, rejected)?;
+        let most = |sample: &LimitSample| {
+            Some((sample.labels(), f64::from(sample.limit.max_connections?)))
+        };
+        family(
+            "guard_connections_limit",
+            "Connections that may be open; without a destination, of the bulkhead as a whole",
+        )
+        .gauges(encoder, self.limits.iter().filter_map(most))?;
+        let used = self.limits.iter().map(|s| (s.labels(), s.limit.connections as f64));
+        family(
+            "guard_connections_counted",
+            "Connections that count against the limit; without a destination, of the bulkhead",
+        )
+        .gauges(encoder, used)?;
+        let blocked = of_services().map(|s| (s.labels(), f64::from(u8::from(s.limit.blocked))));
+        family("guard_budget_blocked", "1 while a budget that is used up blocks new calls")
+            .gauges(encoder, blocked)?;
+        family("guard_retry_budget_left", "Retries that the host's budget has left")
+            .gauges(encoder, self.retry_budget_left.map(|left| ([], left)))
+    }
+}
