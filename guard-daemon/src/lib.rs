@@ -6,6 +6,7 @@
 //! (the only module that imports aya), netlink and netfilter in `net`, cgroup files in `cgroup`.
 //! Whatever is put on the host is written to `journal` first.
 
+pub mod budget;
 pub mod cgroup;
 pub mod config;
 pub mod control;

@@ -15,6 +15,8 @@
 //! | POST /v1/drills?dry_run=BOOL | [`DrillRequest`] | [`DrillLine`]s until the drill ends; with dry_run a [`DrillPlan`] alone |
 //! | DELETE /v1/drills | | [`Drills`] (the one that was ended) |
 //! | GET /v1/breakers | | [`Breakers`] |
+//! | GET /v1/budgets | | [`Budgets`] |
+//! | POST /v1/budgets | [`BudgetRelease`] | [`Budgets`] |
 //! | POST /v1/breakers | [`BreakerRequest`] | [`Breakers`] (the one that was changed) |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
 //! | POST /v1/resume | | [`Done`] |
@@ -26,12 +28,14 @@
 use serde::{Deserialize, Serialize};
 
 mod breaker;
+mod budget;
 mod drill;
 mod fault;
 mod limits;
 mod schedule;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
+pub use budget::{BudgetAmount, BudgetRecord, BudgetRelease, Budgets};
 pub use drill::{
     DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
 };

@@ -4,9 +4,9 @@
 use tokio::sync::mpsc;
 
 use super::api::{
-    BreakerRequest, Breakers, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody,
-    EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
-    Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
+    ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
+    HaltRequest, Joined, Reloaded, Status, Waits,
 };
 use super::peer::Peer;
 
@@ -82,6 +82,16 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         request: BreakerRequest,
     ) -> impl Future<Output = Result<Breakers, ErrorBody>> + Send;
+
+    /// `GET /v1/budgets`.
+    fn budgets(&self) -> impl Future<Output = Result<Budgets, ErrorBody>> + Send;
+
+    /// `POST /v1/budgets`.
+    fn release_budgets(
+        &self,
+        peer: Peer,
+        bulkhead: String,
+    ) -> impl Future<Output = Result<Budgets, ErrorBody>> + Send;
 
     /// `POST /v1/halt`.
     fn halt(

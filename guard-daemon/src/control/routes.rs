@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tracing::error;
 
 use super::api::{
-    BreakerRequest, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest, JoinRequest,
+    BreakerRequest, BudgetRelease, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest,
+    JoinRequest,
 };
 use super::extract::{Input, Params};
 use super::handler::Handler;
@@ -46,6 +47,7 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/faults/{id}", delete(clear::<H>))
         .route("/v1/footprint", get(footprint::<H>))
         .route("/v1/drills", get(drills::<H>).post(drill::<H>).delete(abort_drill::<H>))
+        .route("/v1/budgets", get(budgets::<H>).post(release_budgets::<H>))
         .route("/v1/breakers", get(breakers::<H>).post(change_breaker::<H>))
         .route("/v1/halt", post(halt::<H>))
         .route("/v1/resume", post(resume::<H>))
@@ -178,6 +180,18 @@ async fn change_breaker<H: Handler>(
     Input(request): Input<BreakerRequest>,
 ) -> Reply {
     answer(async move { app.handler.change_breaker(peer, request).await }).await
+}
+
+async fn budgets<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.budgets().await }).await
+}
+
+async fn release_budgets<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(BudgetRelease { bulkhead }): Input<BudgetRelease>,
+) -> Reply {
+    answer(async move { app.handler.release_budgets(peer, bulkhead).await }).await
 }
 
 async fn halt<H: Handler>(

@@ -8,9 +8,9 @@ use tokio::sync::mpsc;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::control::api::{
-    BreakerRequest, Breakers, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody,
-    EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
-    Joined, Reloaded, Status, Waits,
+    BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
+    ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
+    HaltRequest, Joined, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, Peer};
 use crate::fault::{Context, Engine, FaultError, FaultSpec};
@@ -103,6 +103,14 @@ impl Handler for Control {
 
     async fn breakers(&self) -> Result<Breakers, ErrorBody> {
         self.blocking(|guard| Ok(guard.breakers_now())).await
+    }
+
+    async fn budgets(&self) -> Result<Budgets, ErrorBody> {
+        self.blocking(|guard| Ok(guard.budgets_now())).await
+    }
+
+    async fn release_budgets(&self, peer: Peer, bulkhead: String) -> Result<Budgets, ErrorBody> {
+        self.blocking(move |guard| guard.release_budgets(&peer, &bulkhead)).await
     }
 
     async fn change_breaker(

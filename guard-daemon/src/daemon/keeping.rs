@@ -4,22 +4,19 @@
 //! Either all of it is taken over or nothing: where the two do not belong together, or were made by
 //! a guard of another layout, the pins are removed and breakers start afresh, and the log says why.
 
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use guard_common::abi::ABI_VERSION;
 use serde::{Deserialize, Serialize};
 
 use super::error::DaemonError;
-use crate::journal::{Entry, OwnBpffs, Undo, UndoLog};
+use crate::journal::{Entry, OwnBpffs, Undo, UndoLog, replace_file};
 use crate::kernel::{Kernel, KernelError, LoadOptions, Pins};
 use crate::plan::{BreakerMode, Ids, Plan};
 
 /// Name of the file below the state directory.
 const FILE: &str = "kept.json";
-/// Where it is written before it takes its place.
-const TEMPORARY: &str = "kept.json.new";
 /// Name of the bpffs below the runtime directory.
 const BPFFS: &str = "pins";
 
@@ -170,7 +167,7 @@ impl Keeping {
         let path = self.state_dir.join(FILE);
         let written = serde_json::to_vec_pretty(&kept)
             .map_err(io::Error::from)
-            .and_then(|bytes| replace(&self.state_dir, &bytes));
+            .and_then(|bytes| replace_file(&self.state_dir, FILE, &bytes));
         written.map_err(|source| DaemonError::Kept { path, source })
     }
 
@@ -200,14 +197,4 @@ impl Left {
         let ids = Ids::from_names(kept.bulkheads, kept.services);
         Self { kernel, ids, modes, taken_over: true }
     }
-}
-
-/// Replaces the file as a whole: whoever reads it finds the old or the new one.
-fn replace(directory: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = directory.join(TEMPORARY);
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, directory.join(FILE))?;
-    File::open(directory)?.sync_all()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use guard_common::abi::ids::PairKey;
-use guard_common::abi::limits::{RETRIES_UNLIMITED, SERVICE_ALL};
+use guard_common::abi::limits::{BLOCKED_BUDGET, RETRIES_UNLIMITED, SERVICE_ALL};
 use nix::errno::Errno;
 
 use super::bulkheads::LiveBulkhead;
@@ -31,6 +31,11 @@ fn policy(plan: &LimitSettings, blocked: u32) -> LimitPolicy {
 }
 
 impl State {
+    /// `BLOCKED_*` of a pair, or of a bulkhead as a whole.
+    fn blocked(&self, pair: PairKey) -> u32 {
+        if self.budgets.blocks(pair) { BLOCKED_BUDGET } else { 0 }
+    }
+
     /// Limits of a bulkhead and what is used of them, first as a whole.
     pub(super) fn limits_of(
         &self,
@@ -67,10 +72,13 @@ impl State {
         let mut wanted = BTreeMap::new();
         for (name, live) in &self.bulkheads {
             let whole = PairKey { bulkhead: live.id, service: SERVICE_ALL };
-            wanted.insert(whole, policy(&self.plan.limits.of_bulkhead(name), 0));
+            wanted.insert(whole, policy(&self.plan.limits.of_bulkhead(name), self.blocked(whole)));
         }
         for (pair, (bulkhead, service)) in pairs {
-            wanted.insert(*pair, policy(&self.plan.limits.of_pair(bulkhead, service), 0));
+            wanted.insert(
+                *pair,
+                policy(&self.plan.limits.of_pair(bulkhead, service), self.blocked(*pair)),
+            );
         }
         self.kernel.set_limits(&wanted).map_err(Into::into)
     }

@@ -5,6 +5,7 @@
 
 mod breaker_control;
 mod breakers;
+mod budgets;
 mod bulkheads;
 mod cleanup;
 mod cutting;

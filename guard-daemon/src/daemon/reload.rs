@@ -122,6 +122,7 @@ impl Guard {
             }
         }
         state.plan = new;
+        state.follow_budgets();
         let moved_here = arriving.iter().filter(|b| old.bulkhead(&b.name).is_some());
         let mut first_error = None;
         for bulkhead in moved_here {

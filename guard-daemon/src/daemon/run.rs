@@ -249,6 +249,7 @@ fn shut_down(guard: &Guard, control_socket: &Path) {
 /// Ends all faults and takes what they needed off the host.
 fn end_faults(guard: &Guard) {
     let mut state = guard.lock();
+    state.save_budgets();
     for id in state.faults.ids(None) {
         guard.end_fault(&mut state, id, "stopped");
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::budgets::Budgets;
 use super::cutting::{CutOrder, CutRules};
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
@@ -118,6 +119,7 @@ pub(super) fn start(
         transition_counts: BTreeMap::new(),
         cut_rules: CutRules::default(),
         retry_budget: Default::default(),
+        budgets: Budgets::load(&plan.daemon.state_dir),
         cut_counts: BTreeMap::new(),
         would_cut: BTreeMap::new(),
         metrics_address,
@@ -206,6 +208,7 @@ impl Guard {
         for bulkhead in state.plan.bulkheads.clone() {
             state.add_bulkhead(&bulkhead, &self.ids)?;
         }
+        state.follow_budgets();
         state.write_breakers(&self.ids)?;
         state.remove_what_an_earlier_guardd_left();
         Ok(())

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use guard_common::abi::policy::{Control, MODE_ENFORCE, MODE_MONITOR};
 
 use super::breakers::TransitionCounts;
+use super::budgets::Budgets;
 use super::bulkheads::LiveBulkhead;
 use super::cutting::{CutCounts, CutOrder, CutRules};
 use super::drills::ActiveDrill;
@@ -75,6 +76,7 @@ pub(crate) struct State {
     pub(crate) transition_counts: TransitionCounts,
     pub(crate) cut_rules: CutRules,
     pub(crate) retry_budget: RetryBudgetFill,
+    pub(crate) budgets: Budgets,
     pub(crate) cut_counts: CutCounts,
     /// Those that monitor mode left alone.
     pub(crate) would_cut: CutCounts,

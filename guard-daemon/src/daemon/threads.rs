@@ -119,10 +119,14 @@ impl Guard {
         if let Err(error) = state.beat() {
             tracing::error!(%error, "the kernel gets no sign of life: breakers may fail open");
         }
-        if state.plan.limits.limit_retries() {
+        let limits = &state.plan.limits;
+        if limits.limit_retries() || !limits.budgets.is_empty() || state.budgets.any() {
             match state.kernel.counters() {
-                Ok(counters) => state.fill_retry_budget(&counters),
-                Err(error) => tracing::error!(%error, "the budget of retries is not filled"),
+                Ok(counters) => {
+                    state.fill_retry_budget(&counters);
+                    self.watch_budgets(&mut state, &counters);
+                }
+                Err(error) => tracing::error!(%error, "budgets are not looked at"),
             }
         }
         let lease = state.plan.daemon.fault_lease;

@@ -7,6 +7,7 @@
 mod bpffs;
 mod lock;
 mod record;
+mod replace;
 #[cfg(test)]
 mod tests;
 mod undo;
@@ -14,5 +15,6 @@ mod undo_log;
 
 pub use bpffs::{BpffsError, OwnBpffs};
 pub use record::{Family, Undo};
+pub use replace::replace_file;
 pub use undo::{UndoError, UndoResult, recover, undo};
 pub use undo_log::{Damage, Entry, LogError, Ticket, UndoLog};

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guard_daemon::control::api::{
-    BreakerAction, BreakerRecord, BreakerRequest, Breakers, BulkheadStatus, Check, CheckResult,
-    Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery, EventRecord,
-    Events, FaultCounters, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest, Joined,
-    Reloaded, ServiceStatus, Status, Wait, Waits,
+    BreakerAction, BreakerRecord, BreakerRequest, Breakers, BudgetAmount, BudgetRecord, Budgets,
+    BulkheadStatus, Check, CheckResult, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
+    ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults,
+    Footprint, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
 };
 use guard_daemon::control::{Handler, Peer};
 use tokio::sync::{broadcast, mpsc};
@@ -39,6 +39,20 @@ impl Default for TestHandler {
 }
 
 /// The one breaker.
+fn budgets(state: &str) -> Budgets {
+    let amount = BudgetAmount { name: "calls".into(), used: 1200, limit: 1000 };
+    let budget = BudgetRecord {
+        bulkhead: "research".into(),
+        services: vec!["github".into()],
+        per_seconds: 3600,
+        amounts: vec![amount],
+        ends_unix_seconds: 0,
+        on_exhausted: "block".into(),
+        state: state.into(),
+    };
+    Budgets { schema: "guard.budgets/1".into(), budgets: vec![budget] }
+}
+
 fn breakers(state: String, mode: &str) -> Breakers {
     let breaker = BreakerRecord {
         bulkhead: "research".into(),
@@ -266,6 +280,21 @@ impl Handler for TestHandler {
 
     async fn abort_drill(&self, _peer: Peer) -> Result<Drills, ErrorBody> {
         self.drills().await
+    }
+
+    async fn budgets(&self) -> Result<Budgets, ErrorBody> {
+        Ok(budgets("exhausted"))
+    }
+
+    async fn release_budgets(&self, _peer: Peer, bulkhead: String) -> Result<Budgets, ErrorBody> {
+        if bulkhead == "research" {
+            return Ok(budgets("released"));
+        }
+        Err(ErrorBody {
+            error: format!("bulkhead {bulkhead} has no budget"),
+            help: "guardctl budget list shows those that there are".into(),
+            exit_code: 2,
+        })
     }
 
     async fn breakers(&self) -> Result<Breakers, ErrorBody> {

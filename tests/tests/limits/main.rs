@@ -1,6 +1,7 @@
 //! Limits of bulkheads: what may be open, tried again and used up, with real processes and sockets.
 //! The neighbour never notices.
 
+mod budgets;
 mod connections;
 mod count;
 mod retries;

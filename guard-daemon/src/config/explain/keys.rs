@@ -122,7 +122,7 @@ fn example(entry: &Entry, key: &Key) -> String {
     if let Some(inner) = header.strip_prefix("recovery.") {
         return format!("[[recovery]]\n{inner}.{line}");
     }
-    if matches!(header.as_str(), "recovery" | "schedule") {
+    if matches!(header.rsplit('.').next(), Some("recovery" | "schedule" | "budgets")) {
         format!("[[{header}]]\n{line}")
     } else {
         format!("[{header}]\n{line}")

@@ -144,6 +144,9 @@ fn examples_of_keys_are_accepted() {
                 }
                 format!("{AROUND}{rule}{line}\n")
             }
+            "[[bulkheads.research.budgets]]" if !line.starts_with("calls") => {
+                format!("{AROUND}{header}\n{others}calls = 1000\n{line}\n")
+            }
             _ => format!("{AROUND}{header}\n{others}{line}\n"),
         };
         if let Err(errors) = super::super::parse("example.toml", &text) {

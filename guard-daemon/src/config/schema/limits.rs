@@ -75,13 +75,15 @@ pub(super) static RETRY_BUDGET: &[Key] = &[
         Absent::Value("\"20%\""),
         "Retries of all bulkheads together may be this share of all their calls. It holds for \
          bulkheads and services with `retries`; others are not counted against it.",
-    ),
+    )
+    .example("\"20%\""),
     Key::new(
         "min_per_second",
         Kind::Number { min: 0.0, max: 1_000_000.0 },
         Absent::Value("10"),
         "Retries a second that are always allowed, however few calls there are.",
-    ),
+    )
+    .example("10"),
 ];
 
 /// One budget of a bulkhead.
@@ -121,18 +123,20 @@ pub(super) static BUDGET: &[Key] = &[
         Absent::Words("all services, and `other`"),
         "Services whose traffic counts, and whose calls are blocked.",
     )
-    .example("[\"llm\"]"),
+    .example("[\"github\"]"),
     Key::new(
         "warn_at",
         Kind::Percent { min: 1.0, max: 100.0 },
         Absent::Value("\"80%\""),
         "Share of a limit from which on guard warns, once in a period.",
-    ),
+    )
+    .example("\"80%\""),
     Key::new(
         "on_exhausted",
         Kind::Choice(&["block", "freeze", "warn"]),
         Absent::Value("\"block\""),
         "\"block\" refuses new calls to the services until the next period, and ends their idle \
          connections; \"freeze\" stops the bulkhead's processes as well; \"warn\" only tells.",
-    ),
+    )
+    .example("\"block\""),
 ];

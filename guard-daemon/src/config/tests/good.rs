@@ -159,10 +159,10 @@ fn every_choice_of_the_table_is_one_of_the_plan() {
 
 #[test]
 fn an_inert_table_warns_once() {
-    let text = "[bulkheads.a]\nretries = { max = 3, window = \"30s\" }\n";
+    let text = "[bulkheads.a]\ntoken_budget = { tokens = 3, per = \"30s\" }\n";
     let warnings = parse("guard.toml", text).unwrap().warnings;
     let lines: Vec<&str> = warnings.iter().map(|w| w.message.as_str()).collect();
-    assert_eq!(lines, ["`bulkheads.a.retries` is accepted but not enforced by this version"]);
+    assert_eq!(lines, ["`bulkheads.a.token_budget` is accepted but not enforced by this version"]);
 }
 
 #[test]

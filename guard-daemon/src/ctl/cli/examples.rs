@@ -63,6 +63,21 @@ Examples:
   guardctl breaker list
   guardctl breaker reset research/github";
 
+pub(super) const BUDGET: &str = "\
+Examples:
+  guardctl budget list
+  guardctl budget release research";
+
+pub(super) const BUDGET_LIST: &str = "\
+Examples:
+  guardctl budget list
+  guardctl budget list --json | jq '.budgets[] | select(.state == \"exhausted\")'";
+
+pub(super) const BUDGET_RELEASE: &str = "\
+Examples:
+  guardctl budget release research
+  guardctl budget release research --json";
+
 pub(super) const BREAKER_LIST: &str = "\
 Examples:
   guardctl breaker list

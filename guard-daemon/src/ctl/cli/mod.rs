@@ -2,6 +2,7 @@
 //! form here and for their meaning by guardd, which alone knows the configuration.
 
 mod breaker;
+mod budget;
 mod drill;
 mod examples;
 mod fault;
@@ -13,6 +14,7 @@ use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use breaker::{BreakerCommand, BreakerName};
+pub use budget::BudgetCommand;
 pub use drill::{DrillCommand, DrillRunArgs};
 pub use fault::{FaultCommand, InjectArgs};
 
@@ -114,6 +116,9 @@ pub enum Command {
     /// Circuit breakers: how they stand and why; open, close, change them
     #[command(subcommand, after_help = examples::BREAKER)]
     Breaker(BreakerCommand),
+    /// Budgets: what is used up of them; let a bulkhead go on
+    #[command(subcommand, after_help = examples::BUDGET)]
+    Budget(BudgetCommand),
     /// Disturb the network of a bulkhead, for a limited time
     #[command(subcommand, after_help = examples::FAULT)]
     Fault(FaultCommand),

@@ -1,6 +1,7 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
 mod breaker;
+mod budget;
 mod detach;
 mod drill;
 mod events;
@@ -45,6 +46,7 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
             Ok(0)
         }
         Command::Events(arguments) => events::run(client, arguments, output).await,
+        Command::Budget(command) => budget::run(client, command, output).await,
         Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
         Command::Drill(command) => drill::run(client, command, output).await,

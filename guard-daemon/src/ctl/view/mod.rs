@@ -3,6 +3,7 @@
 //! its control characters here, so that no agent can write to the operator's terminal.
 
 mod breaker;
+mod budget;
 mod detached;
 mod doctor;
 mod drill;
@@ -18,6 +19,7 @@ pub(crate) mod text;
 mod waits;
 
 pub(super) use breaker::breakers;
+pub(super) use budget::budgets;
 pub(super) use detached::drill_detached;
 pub(super) use doctor::doctor;
 pub(super) use drill::{DrillProgress, drill_begins, drill_plan, drills, drills_aborted};

@@ -2,15 +2,15 @@
 //! knows which it has missed. It is written before a drill is started.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::journal::replace_file;
+
 const FILE: &str = "schedules.json";
-const TEMPORARY: &str = "schedules.json.part";
 
 /// What is known of one schedule.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,13 +35,7 @@ pub(super) fn read(state_dir: &Path) -> io::Result<Memory> {
 
 /// Replaces the file as a whole: whoever reads it finds the old or the new one.
 pub(super) fn write(state_dir: &Path, memory: &Memory) -> io::Result<()> {
-    let bytes = serde_json::to_vec_pretty(memory)?;
-    let temporary = state_dir.join(TEMPORARY);
-    let mut file = File::create(&temporary)?;
-    file.write_all(&bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, state_dir.join(FILE))?;
-    File::open(state_dir)?.sync_all()
+    replace_file(state_dir, FILE, &serde_json::to_vec_pretty(memory)?)
 }
 
 #[cfg(test)]
