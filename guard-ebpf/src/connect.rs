@@ -224,24 +224,55 @@ fn refused(
     atomics::add(&raw mut stats.faulted, 1);
     socket::count_call(stats, outcome, Origin::Injected);
     breaker::failed(pair, admission, outcome, Origin::Injected);
+    let [high, low] = classify::halves(target.address);
+    let what = (u64::from(pair.bulkhead) << REFUSAL_BULKHEAD_AT)
+        | ((u64::from(pair.service) & REFUSAL_ID) << REFUSAL_SERVICE_AT)
+        | ((outcome as u64) << REFUSAL_OUTCOME_AT)
+        | u64::from(refusal.errno & MAX_ERRNO);
+    guard_refusal(ctx.sock_addr, high, low, what, refusal.fault);
+    refusal.errno
+}
+
+/// Places of what [`guard_refusal`] is told in one word, below them the errno.
+const REFUSAL_OUTCOME_AT: u32 = 12;
+const REFUSAL_SERVICE_AT: u32 = 16;
+const REFUSAL_BULKHEAD_AT: u32 = 40;
+/// Ids are below this: a configuration has 4096 of each at most.
+const REFUSAL_ID: u64 = 0xff_ffff;
+
+/// Reports that a fault has refused a connect to this address.
+///
+/// A global function: its event would take more of the connect's small stack than is left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_refusal(
+    ctx: *mut bpf_sock_addr,
+    high: u64,
+    low: u64,
+    what: u64,
+    fault: u64,
+) -> u32 {
+    let zero = plain::zero();
+    // SAFETY: the context, and a field of it.
+    let (cookie, port) = unsafe { (bpf_get_socket_cookie(ctx.cast()), (*ctx).user_port as u16) };
     emit::emit(&Event {
-        time_ns: now_ns,
+        time_ns: socket::now_ns(),
         cookie,
-        duration_ns: 0,
-        fault: refusal.fault,
+        duration_ns: zero,
+        fault,
         kind: EVENT_FAULT_REFUSED,
-        bulkhead: pair.bulkhead,
-        service: pair.service,
-        outcome: outcome as u32,
+        bulkhead: (what >> REFUSAL_BULKHEAD_AT) as u32,
+        service: ((what >> REFUSAL_SERVICE_AT) & REFUSAL_ID) as u32,
+        outcome: (what >> REFUSAL_OUTCOME_AT) as u32 & 0xf,
         origin: Origin::Injected as u32,
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
-        peer: target.address,
-        peer_port: u32::from(target.port),
-        errno: refusal.errno,
-        status: 0,
-        pad: 0,
+        peer: classify::from_halves([high, low]),
+        peer_port: u32::from(u16::from_be(port)),
+        errno: what as u32 & MAX_ERRNO,
+        status: zero as u32,
+        pad: zero as u32,
     });
-    refusal.errno
+    0
 }
 
 /// The outcome that a real failure with this errno would have.
