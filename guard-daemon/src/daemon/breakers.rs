@@ -108,6 +108,7 @@ impl State {
             }
         }
         self.kernel.set_breakers(&wanted)?;
+        self.write_hygiene(&pairs)?;
         self.cut_rules = self.cut_rules(&pairs);
         self.write_control()
     }

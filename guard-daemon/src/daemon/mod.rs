@@ -14,6 +14,7 @@ mod endpoints;
 mod error;
 mod footprint;
 mod handler;
+mod hygiene;
 mod keeping;
 mod reload;
 mod run;

@@ -115,6 +115,7 @@ pub(super) fn start(
         transition_counts: BTreeMap::new(),
         cut_rules: CutRules::default(),
         cut_counts: BTreeMap::new(),
+        stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),
         metrics_address,
         kernel,

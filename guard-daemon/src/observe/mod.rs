@@ -13,6 +13,7 @@ use std::sync::{Arc, RwLock};
 use crate::plan::Ids;
 
 pub use decode::{decode, peer_text};
+pub use process::socket_descriptors;
 pub use sockets::{GuardedSocket, guarded_sockets};
 pub use status::{pair_status, success_ratio};
 pub use store::EventStore;

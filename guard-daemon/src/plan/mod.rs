@@ -9,12 +9,16 @@ use ipnet::IpNet;
 
 mod breaker;
 mod diff;
+mod hygiene;
 mod ids;
 mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
+pub use hygiene::{
+    BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
+};
 pub use ids::{Ids, OTHER};
 pub use schedule::SchedulePlan;
 
@@ -29,6 +33,8 @@ pub struct Plan {
     pub bulkheads: Vec<BulkheadPlan>,
     /// What breakers do.
     pub breakers: BreakerRules,
+    /// `[defaults.hygiene]`.
+    pub hygiene: HygieneSettings,
     /// Drills that guardd runs by itself, in the order of the file.
     pub schedules: Vec<SchedulePlan>,
 }
@@ -105,6 +111,10 @@ pub struct ServicePlan {
     pub class: ServiceClass,
     /// What counts as an answer.
     pub protocol: Protocol,
+    /// What the service says of timeouts.
+    pub timeouts: TimeoutSettings,
+    /// What it says of connection hygiene.
+    pub hygiene: HygieneSettings,
 }
 
 /// One endpoint of a service.
@@ -160,20 +170,14 @@ pub struct BulkheadPlan {
     pub name: String,
     /// Path below the cgroup root, normal components only.
     pub cgroup: PathBuf,
-    /// How long a call may stay without an answer; `None` = as the service's class says.
-    pub call_timeout: Option<Duration>,
+    /// What the bulkhead says of timeouts.
+    pub timeouts: BulkheadTimeouts,
 }
 
 impl Plan {
     /// The service with this name.
     pub fn service(&self, name: &str) -> Option<&ServicePlan> {
         self.services.iter().find(|s| s.name == name)
-    }
-
-    /// How long a call of this bulkhead to this service may stay without an answer.
-    pub fn call_timeout(&self, bulkhead: &str, service: &str) -> Option<Duration> {
-        let own = self.bulkhead(bulkhead).and_then(|bulkhead| bulkhead.call_timeout);
-        own.or_else(|| self.service(service)?.class.call_timeout())
     }
 
     /// The bulkhead with this name.

@@ -16,7 +16,7 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
             root.named("services").iter().map(|s| s.name.as_str()).chain([OTHER]).collect();
         let bulkheads: BTreeSet<&str> =
             root.named("bulkheads").iter().map(|b| b.name.as_str()).collect();
-        breakers(root, &services, sink);
+        of_services(root, &services, sink);
         for rule in root.list("recovery") {
             rule_names(rule, &services, &bulkheads, sink);
         }
@@ -24,10 +24,11 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
     unique_rules(root, sink);
 }
 
-fn breakers(root: &Node, services: &BTreeSet<&str>, sink: &mut Sink) {
+/// What bulkheads say of single services.
+fn of_services(root: &Node, services: &BTreeSet<&str>, sink: &mut Sink) {
     for bulkhead in root.named("bulkheads") {
-        let Some(breaker) = bulkhead.node.table("breaker") else { continue };
-        for entry in breaker.named("services") {
+        let tables = ["breaker", "timeouts"].map(|table| bulkhead.node.table(table));
+        for entry in tables.into_iter().flatten().flat_map(|table| table.named("services")) {
             if !services.contains(entry.name.as_str()) {
                 let unknown = Unknown { what: "service", name: &entry.name, known: services };
                 unknown.report(&entry.name_span, &entry.node.path, sink);

@@ -9,6 +9,7 @@ mod bulkheads;
 mod daemon;
 mod drill;
 mod find;
+mod hygiene;
 mod kind;
 mod recovery;
 mod schedule;
@@ -182,12 +183,20 @@ pub static ROOT: &[Key] = &[
     ),
 ];
 
-static DEFAULTS: &[Key] = &[Key::new(
-    "breaker",
-    Kind::Table(breaker::BREAKER),
-    Absent::Words("the defaults of its keys"),
-    "Breaker settings for every (bulkhead, service) that does not set its own.",
-)];
+static DEFAULTS: &[Key] = &[
+    Key::new(
+        "breaker",
+        Kind::Table(breaker::BREAKER),
+        Absent::Words("the defaults of its keys"),
+        "Breaker settings for every (bulkhead, service) that does not set its own.",
+    ),
+    Key::new(
+        "hygiene",
+        Kind::Table(hygiene::HYGIENE),
+        Absent::Words("the defaults of its keys: it is on"),
+        "Connection hygiene for every service that does not set its own, and for `other`.",
+    ),
+];
 
 #[cfg(test)]
 mod tests;

@@ -27,12 +27,15 @@ fn plan() -> Plan {
             endpoints: vec![Endpoint { host: EndpointHost::Name("localhost".into()), port: None }],
             class: ServiceClass::Generic,
             protocol: Protocol::Auto,
+            timeouts: Default::default(),
+            hygiene: Default::default(),
         }],
+        hygiene: Default::default(),
         breakers: crate::plan::BreakerRules::default(),
         bulkheads: vec![BulkheadPlan {
             name: "research".into(),
             cgroup: "research".into(),
-            call_timeout: None,
+            timeouts: Default::default(),
         }],
     }
 }
