@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::cutting::{CutOrder, CutRules};
+use super::cutting::CutOrder;
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
@@ -113,7 +113,7 @@ pub(super) fn start(
         breaker_modes: modes,
         keeping,
         transition_counts: BTreeMap::new(),
-        cut_rules: CutRules::default(),
+        cut_rules: Arc::default(),
         cut_counts: BTreeMap::new(),
         stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),

@@ -72,7 +72,7 @@ pub(crate) struct State {
     /// What the next daemon will find.
     pub(crate) keeping: Keeping,
     pub(crate) transition_counts: TransitionCounts,
-    pub(crate) cut_rules: CutRules,
+    pub(crate) cut_rules: Arc<CutRules>,
     pub(crate) cut_counts: CutCounts,
     /// Calls that were silent for long, by bulkhead and service.
     pub(crate) stalls: std::collections::BTreeMap<(String, String), u64>,

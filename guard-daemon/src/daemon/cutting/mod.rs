@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant};
@@ -65,7 +66,7 @@ pub(crate) enum CutOrder {
 /// What the thread that cuts keeps from one look to the next.
 #[derive(Default)]
 struct Looks {
-    rules: CutRules,
+    rules: Arc<CutRules>,
     last: Option<Instant>,
     /// How long that took.
     took: Duration,
@@ -118,7 +119,7 @@ impl State {
             let hold = holds.then_some(breaker.hold_max);
             (*pair, limits_of(&self.plan, bulkhead, service, hold))
         });
-        CutRules(limits.collect())
+        CutRules::new(limits.collect())
     }
 }
 
@@ -189,8 +190,8 @@ impl Guard {
     /// When to look next; at once after a reload that changed a limit.
     fn next_look(&self, looks: &mut Looks) -> Option<Instant> {
         let state = self.lock();
-        if looks.rules != state.cut_rules {
-            looks.rules.clone_from(&state.cut_rules);
+        if !Arc::ptr_eq(&looks.rules, &state.cut_rules) {
+            looks.rules = Arc::clone(&state.cut_rules);
             looks.last = None;
         }
         let held = looks.rules.holds_any() && state.kernel.any_breaker_acts();

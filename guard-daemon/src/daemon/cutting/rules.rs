@@ -80,9 +80,14 @@ pub(crate) struct Limits {
     pub(super) sweep: bool,
 }
 
-/// Limits of the pairs; made anew with each plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct CutRules(pub(super) HashMap<PairKey, Limits>);
+/// Limits of the pairs; made anew with each plan, and too many to go through at each tick.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CutRules {
+    limits: HashMap<PairKey, Limits>,
+    /// The shortest of them all, without and with those of held connects.
+    shortest: Option<Duration>,
+    shortest_hold: Option<Duration>,
+}
 
 /// The pools of a service that is sick for a bulkhead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,14 +143,26 @@ impl Judged {
 }
 
 impl CutRules {
+    /// These limits.
+    pub(super) fn new(limits: HashMap<PairKey, Limits>) -> Self {
+        let shortest = limits.values().flat_map(|limits| {
+            [limits.connect, limits.call, limits.peer_closed, limits.stall_warn]
+        });
+        Self {
+            shortest: shortest.flatten().min().map(Duration::from_nanos),
+            shortest_hold: limits.values().filter_map(|l| l.hold).min().map(Duration::from_nanos),
+            limits,
+        }
+    }
+
     /// Whether any connect may ever be held.
     pub(crate) fn holds_any(&self) -> bool {
-        self.0.values().any(|limits| limits.hold.is_some())
+        self.shortest_hold.is_some()
     }
 
     /// From when on the silence of a bulkhead's calls is reported, by service, seconds.
     pub(crate) fn stall_warn_seconds(&self, bulkhead: u32) -> HashMap<u32, f64> {
-        let of_bulkhead = self.0.iter().filter(|(pair, _)| pair.bulkhead == bulkhead);
+        let of_bulkhead = self.limits.iter().filter(|(pair, _)| pair.bulkhead == bulkhead);
         of_bulkhead
             .filter_map(|(pair, limits)| {
                 let seconds = Duration::from_nanos(limits.stall_warn?).as_secs_f64();
@@ -157,14 +174,8 @@ impl CutRules {
     /// The shortest limit: whatever begins after a look is due no sooner after it. `None` = there is
     /// nothing to look for. `held`: connects may be held now.
     pub(super) fn shortest(&self, held: bool) -> Option<Duration> {
-        let of = |limits: &Limits| {
-            let hold = limits.hold.filter(|_| held);
-            [limits.connect, limits.call, hold, limits.peer_closed, limits.stall_warn]
-                .into_iter()
-                .flatten()
-                .min()
-        };
-        self.0.values().filter_map(of).min().map(Duration::from_nanos)
+        let hold = self.shortest_hold.filter(|_| held);
+        self.shortest.into_iter().chain(hold).min()
     }
 
     /// Whether and why this socket ends.
@@ -180,7 +191,7 @@ impl CutRules {
             return judged;
         }
         let pair = PairKey { bulkhead: remembered.bulkhead, service: remembered.service };
-        let Some(limits) = self.0.get(&pair) else { return judged };
+        let Some(limits) = self.limits.get(&pair) else { return judged };
         judged.cause = match socket.state {
             SocketState::SynSent => connecting(limits, remembered, now_ns, &mut judged),
             SocketState::Established | SocketState::CloseWait => {

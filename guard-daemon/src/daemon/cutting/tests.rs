@@ -17,7 +17,11 @@ const NOW: u64 = 100_000 * SECOND;
 const PAIR: PairKey = PairKey { bulkhead: 1, service: 2 };
 
 fn rules() -> CutRules {
-    let limits = Limits {
+    rules_but(|_| ())
+}
+
+fn rules_but(change: impl FnOnce(&mut Limits)) -> CutRules {
+    let mut limits = Limits {
         connect: Some(5 * SECOND),
         call: Some(10 * SECOND),
         hold: Some(4 * SECOND),
@@ -26,7 +30,8 @@ fn rules() -> CutRules {
         stall_warn: Some(8 * SECOND),
         sweep: true,
     };
-    CutRules(HashMap::from([(PAIR, limits)]))
+    change(&mut limits);
+    CutRules::new(HashMap::from([(PAIR, limits)]))
 }
 
 fn remembered(exchange_start_ns: u64) -> Remembered {
@@ -95,8 +100,7 @@ fn a_connect_ends_at_its_own_timeout() {
     assert_eq!(look(&connecting, &since(5 * SECOND), None).cause, Some(Cause::ConnectTimeout));
     let early = look(&connecting, &since(3 * SECOND), None);
     assert_eq!(early, Judged { due_ns: Some(NOW + 2 * SECOND), ..Judged::default() });
-    let mut without = rules();
-    without.0.entry(PAIR).or_default().connect = None;
+    let without = rules_but(|limits| limits.connect = None);
     let judge = |ago_ns| without.judge(&connecting, &since(ago_ns), NOW, None).cause;
     assert_eq!((judge(9 * SECOND), judge(10 * SECOND)), (None, Some(Cause::CallTimeout)));
     assert_eq!(look(&connecting, &remembered(0), None), Judged::default(), "begun before guardd");
@@ -104,8 +108,7 @@ fn a_connect_ends_at_its_own_timeout() {
 
 #[test]
 fn silence_is_reported_and_not_ended() {
-    let mut rules = rules();
-    rules.0.entry(PAIR).or_default().call = None;
+    let rules = rules_but(|limits| limits.call = None);
     let open = socket(SocketState::Established, idle(1));
     let judge = |ago_ns| rules.judge(&open, &remembered(NOW - ago_ns), NOW, None);
     let early = judge(7 * SECOND);
@@ -159,8 +162,7 @@ fn a_connection_that_its_peer_has_closed() {
     let end = |seconds: u32, of: Remembered, change: &dyn Fn(&mut DiagSocket)| {
         let mut socket = socket(SocketState::CloseWait, idle(seconds));
         change(&mut socket);
-        let mut rules = rules();
-        rules.0.entry(PAIR).or_default().call = None;
+        let rules = rules_but(|limits| limits.call = None);
         rules.judge(&socket, &of, NOW, None).cause
     };
     let gone = Some(Cause::PeerClosed);

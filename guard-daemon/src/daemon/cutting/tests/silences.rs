@@ -49,7 +49,7 @@ fn plan(class: ServiceClass) -> Plan {
 
 /// The limits that the plan leads to, as `State::cut_rules` makes them.
 fn rules_of(plan: &Plan) -> CutRules {
-    CutRules(HashMap::from([(PAIR, limits_of(plan, "a", "api", None))]))
+    CutRules::new(HashMap::from([(PAIR, limits_of(plan, "a", "api", None))]))
 }
 
 #[test]
