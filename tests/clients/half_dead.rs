@@ -105,7 +105,7 @@ impl Scene {
 /// Calls until one is answered; how long that took.
 fn until_answered(client: &mut Client, begin: Instant) -> (Duration, String) {
     let mut error = String::new();
-    let mut answer = client.end();
+    let mut answer = client.end_within(HEALED + LIMIT).unwrap();
     while !answer.ok {
         error = answer.error;
         assert!(begin.elapsed() < HEALED + LIMIT, "{client}: {error}");

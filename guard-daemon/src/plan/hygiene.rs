@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Plan, ServiceClass, ServicePlan};
 
 /// Silence is reported from here on, where nobody says otherwise.
-pub const STALL_WARN: Duration = Duration::from_secs(120);
+pub const STALL_WARN: Duration = Duration::from_mins(2);
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $field:ident: $kind:ty = $default:expr,)+) => {
@@ -49,7 +49,7 @@ settings! {
     /// Unanswered probes that end the connection.
     keepalive_probes: u32 = 3,
     /// How long data may stay unacknowledged.
-    user_timeout: Duration = Duration::from_secs(60),
+    user_timeout: Duration = Duration::from_mins(1),
     /// How long an idle connection whose peer has closed may be kept.
     peer_closed: Duration = Duration::from_secs(15),
     /// The same, with a call under way.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::requires;
 use testbed::server::Server;
+use testbed::timing::at_most;
 
 use crate::rig::{
     LIMIT, Probe, RESEARCH, WRITING, agent, breaker_when, calls_are, events, good_calls, metric,
@@ -54,7 +55,7 @@ fn a_pooled_connection_that_its_peer_closed_ends_and_is_nobodys_failure() {
     let closed = breaker_when(&guardd, RESEARCH, "the wait", |_| waits(&guardd).len() == 1);
     assert_eq!(closed["state"], "closed");
     let took = ended_within(&guardd, LIMIT).unwrap();
-    assert!(took < IDLE + Duration::from_secs(1), "{took:?}");
+    assert!(took < IDLE + at_most(Duration::from_secs(1)), "{took:?}");
     assert_eq!(stale(&guardd, "peer_closed"), 1.0);
     let ended = [r#"reason="peer_closed""#];
     assert_eq!(metric(&guardd, "guard_connections_ended_total", &ended), 1.0);
@@ -162,7 +163,7 @@ fn a_call_that_waits_on_a_closed_connection_ends_later_and_is_stale() {
     let begin = Instant::now();
     let seen = pair_when(&guardd, RESEARCH, "api", "its end", |p| p.all_calls() == 2);
     let took = begin.elapsed();
-    assert!(took > BUSY - Duration::from_millis(300) && took < 2 * BUSY, "{took:?}");
+    assert!(took > BUSY / 2 && took < BUSY + at_most(BUSY), "{took:?}");
     assert_eq!((seen.call("success"), seen.call("stale_connection")), (1, 1), "{seen:?}");
     assert_eq!(stale(&guardd, "peer_closed"), 1.0);
     breaker_when(&guardd, RESEARCH, "closed", |breaker| breaker["state"] == "closed");

@@ -266,7 +266,7 @@ impl Guard {
             event.peer = peer;
             event.pid = (remembered.pid != 0).then_some(remembered.pid);
             event.seconds = Some(seconds);
-            event.message = "no answer yet; it is left alone".to_owned();
+            "no answer yet; it is left alone".clone_into(&mut event.message);
         });
         *self.lock().stalls.entry((bulkhead, service)).or_default() += 1;
     }

@@ -56,7 +56,7 @@ impl Guard {
             let wanted = hygiene::policy(&policy);
             match sock_options::set(*pid, *descriptor, guarded.socket.inode, &wanted) {
                 Ok(()) => {
-                    tracing::debug!(pid, descriptor, "options of an older connection are set")
+                    tracing::debug!(pid, descriptor, "options of an older connection are set");
                 }
                 Err(error) => {
                     tracing::info!(pid, %error, "an older connection keeps the options that it has");

@@ -27,15 +27,15 @@ fn plan() -> Plan {
             endpoints: vec![Endpoint { host: EndpointHost::Name("localhost".into()), port: None }],
             class: ServiceClass::Generic,
             protocol: Protocol::Auto,
-            timeouts: Default::default(),
-            hygiene: Default::default(),
+            timeouts: crate::plan::TimeoutSettings::default(),
+            hygiene: crate::plan::HygieneSettings::default(),
         }],
-        hygiene: Default::default(),
+        hygiene: crate::plan::HygieneSettings::default(),
         breakers: crate::plan::BreakerRules::default(),
         bulkheads: vec![BulkheadPlan {
             name: "research".into(),
             cgroup: "research".into(),
-            timeouts: Default::default(),
+            timeouts: crate::plan::BulkheadTimeouts::default(),
         }],
     }
 }
