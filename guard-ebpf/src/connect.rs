@@ -18,7 +18,7 @@ use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, limits, maps, plain, socket};
+use crate::{atomics, emit, faults, hygiene, limits, maps, plain, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -317,6 +317,9 @@ fn remember(
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
         return limits::leave(entry.counted);
+    }
+    if !destination.protected {
+        hygiene::guard_hygiene_at_connect(ctx.sock_addr, pair.service);
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);

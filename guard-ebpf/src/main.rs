@@ -18,6 +18,7 @@ mod faults;
 mod gate;
 mod headers;
 mod http;
+mod hygiene;
 mod limits;
 mod maps;
 mod packet;

@@ -18,6 +18,7 @@ use guard_common::abi::fault::{
     DISTRIBUTIONS, Drawn, DrawnKey, FaultRule, FaultStats, GateSocket, JitterTable,
     MAX_DELAY_GATES, MAX_FAULT_RULES, MAX_SHARED_CONNECTIONS, PairRules, RateState,
 };
+use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
 use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
@@ -153,6 +154,10 @@ static TRANSITIONS: Array<Transition> = Array::with_max_entries(TRANSITIONS_KEPT
 #[map]
 static TRANSITION_COUNT: Array<u64> = Array::with_max_entries(2, MMAPABLE);
 
+/// Socket options of the connections of a service; a service that has none is left alone.
+#[map]
+static HYGIENE: HashMap<u32, HygienePolicy> = HashMap::with_max_entries(8_192, NO_PREALLOC);
+
 /// Rule slot + 1 of each NFQUEUE gate; 0 = none.
 #[map]
 static GATES: Array<u32> = Array::with_max_entries(MAX_DELAY_GATES as u32, 0);
@@ -234,6 +239,13 @@ pub(crate) fn endpoint(bits: u32, what: EndpointMatch) -> (u32, u32) {
 #[inline(always)]
 pub(crate) fn is_protected_address(address: [u8; 16]) -> bool {
     PROTECTED.get(aya_ebpf::maps::lpm_trie::Key::new(128, address)).is_some()
+}
+
+/// Socket options for the connections of a service.
+#[inline(always)]
+pub(crate) fn hygiene(service: u32) -> Option<&'static HygienePolicy> {
+    // SAFETY: a map value, alive for the program; replaced as a whole by the daemon.
+    unsafe { HYGIENE.get(service) }
 }
 
 /// Counters of a pair on this CPU, made at the first call.

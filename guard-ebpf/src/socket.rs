@@ -3,13 +3,16 @@
 use aya_ebpf::bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_sock};
 use aya_ebpf::helpers::generated::bpf_ktime_get_boot_ns;
 use aya_ebpf::helpers::generated::bpf_sk_storage_get;
-use guard_common::abi::event::{EVENT_CALL_FAILED, EVENT_CLOSED, EVENT_CONNECT_FAILED, Event};
+use guard_common::abi::event::{
+    EVENT_CALL_FAILED, EVENT_CLOSED, EVENT_CONNECT_FAILED, EVENT_STALE, Event,
+};
+use guard_common::abi::hygiene::{STALE_KEEPALIVE, STALE_REUSED, STALE_UNACKNOWLEDGED};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
 use guard_common::abi::socket::{
-    ENDED_REJECTED, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED, SOCKET_FAULTED,
-    SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
+    ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED,
+    SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
@@ -19,6 +22,8 @@ use crate::{atomics, breaker, emit, limits, maps, plain};
 
 /// What SOCK_DESTROY leaves on a socket.
 const ECONNABORTED: i32 = 103;
+/// What keepalive and TCP_USER_TIMEOUT leave on a socket.
+const ETIMEDOUT: i32 = 110;
 
 /// Nanoseconds of CLOCK_BOOTTIME.
 #[inline(always)]
@@ -209,6 +214,9 @@ fn finished(state: &mut SocketState, error: i32, cookie: u64) {
     }
     // A probe that closes without a result gives its lease back.
     breaker::give_back(state);
+    if error == ETIMEDOUT && state.flags & SOCKET_UDP == 0 {
+        return found_dead(state, stats, cookie, now_ns);
+    }
     if verbose() {
         let mut event = event(EVENT_CLOSED, state, cookie);
         event.time_ns = now_ns;
@@ -216,6 +224,17 @@ fn finished(state: &mut SocketState, error: i32, cookie: u64) {
         event.errno = error as u32;
         emit::emit(&event);
     }
+}
+
+/// The kernel gave up a connection on which nothing was awaited. No call was lost with it.
+#[inline(always)]
+fn found_dead(state: &SocketState, stats: &mut PairStats, cookie: u64, now_ns: u64) {
+    atomics::add(&raw mut stats.stale[STALE_KEEPALIVE], 1);
+    let mut event = event(EVENT_STALE, state, cookie);
+    event.time_ns = now_ns;
+    event.outcome = Outcome::StaleConnection as u32;
+    event.errno = ETIMEDOUT as u32;
+    emit::emit(&event);
 }
 
 /// A request that an agent gave up while it waited in the queue of a latency: for the agent its call
@@ -268,6 +287,11 @@ fn broken_call(
     } else {
         outcome::broken_call(state.flags, error, state.exchanges, waited_ns, abandoned_ns)
     };
+    // The daemon counts those that it ends itself.
+    if outcome as u32 == Outcome::StaleConnection as u32 && error != ECONNABORTED {
+        let cause = if error == ETIMEDOUT { STALE_UNACKNOWLEDGED } else { STALE_REUSED };
+        atomics::add(&raw mut stats.stale[cause], 1);
+    }
     let outcome = unless_ended_by_guard(outcome, error, cookie);
     if outcome as u32 == Outcome::Aborted as u32
         && state.exchange_start_ns & EXCHANGE_HANDSHAKE != 0
@@ -304,6 +328,7 @@ fn unless_ended_by_guard(outcome: Outcome, error: i32, cookie: u64) -> Outcome {
     match maps::ended_by_guard(cookie) {
         ENDED_TIMEOUT => Outcome::ResponseTimeout,
         ENDED_REJECTED => Outcome::Rejected,
+        ENDED_STALE => Outcome::StaleConnection,
         _ => outcome,
     }
 }

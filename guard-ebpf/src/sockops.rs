@@ -3,9 +3,9 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
-    BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_STATE_CB,
-    BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE, BPF_TCP_CLOSE_WAIT,
-    bpf_sock_ops,
+    BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTT_CB,
+    BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
+    BPF_TCP_CLOSE_WAIT, bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
@@ -18,7 +18,7 @@ use guard_common::abi::socket::{
 };
 
 use crate::classify::{self, Address};
-use crate::{atomics, breaker, emit, maps, socket};
+use crate::{atomics, breaker, emit, hygiene, maps, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -54,6 +54,7 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         }
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, state),
         BPF_SOCK_OPS_STATE_CB => state_changed(ctx, state),
+        BPF_SOCK_OPS_RTT_CB => hygiene::round_trip(ctx, state),
         BPF_SOCK_OPS_RETRANS_CB => {
             if let Some(stats) = maps::pair_stats(socket::pair(state)) {
                 atomics::add(&raw mut stats.retransmits, u64::from(ctx.arg(1)));
@@ -70,6 +71,7 @@ fn is_of_interest(ctx: &SockOpsContext, op: u32) -> bool {
     match op {
         BPF_SOCK_OPS_TCP_CONNECT_CB
         | BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
+        | BPF_SOCK_OPS_RTT_CB
         | BPF_SOCK_OPS_RETRANS_CB => true,
         BPF_SOCK_OPS_STATE_CB => matches!(ctx.arg(1), BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSE),
         _ => false,
@@ -105,6 +107,7 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
         emit::emit(&event);
     }
     breaker::connected(state, now_ns);
+    hygiene::established(ctx, state);
     // The exchange to come starts clean.
     if state.flags & SOCKET_FAULTED != 0 {
         atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);

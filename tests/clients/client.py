@@ -24,6 +24,13 @@ def httpx_(url, retries):
     return lambda: client.get(url).raise_for_status()
 
 
+def httpx_patient(url, retries):
+    import httpx
+
+    client = httpx.Client(timeout=None)
+    return lambda: client.get(url).raise_for_status()
+
+
 def openai_(url, retries):
     import openai
 
@@ -62,6 +69,7 @@ def redis_(url, retries):
 KINDS = {
     "requests": requests_,
     "httpx": httpx_,
+    "httpx-patient": httpx_patient,
     "openai": openai_,
     "anthropic": anthropic_,
     "postgres": postgres,

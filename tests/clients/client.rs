@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use serde::Deserialize;
 use testbed::cgroup;
@@ -45,15 +46,37 @@ impl Client {
         url: &str,
         retries: u32,
     ) -> Self {
+        let path = guardd.bulkhead(BULKHEAD);
+        Self::start_in(program, kind, url, retries, |command| cgroup::wrap(&path, &command))
+    }
+
+    /// Starts it in whatever `wrap` puts its command into.
+    pub(crate) fn start_in(
+        program: &str,
+        kind: &str,
+        url: &str,
+        retries: u32,
+        wrap: impl FnOnce(Command) -> Command,
+    ) -> Self {
         let mut command = match program {
             "python" => script(&python(), "client.py"),
             "node" => script(Path::new("node"), "client.mjs"),
             _ => script(Path::new("bash"), "curl.sh"),
         };
         command.args([kind, url, &retries.to_string()]);
-        let mut wrapped = cgroup::wrap(&guardd.bulkhead(BULKHEAD), &command);
-        let process = Process::spawn(&mut wrapped).unwrap();
+        let process = Process::spawn(&mut wrap(command)).unwrap();
         Self { process, name: format!("{program} {kind}") }
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits for the end of the call that was started; `None` if it does not come in time.
+    pub(crate) fn end_within(&mut self, limit: Duration) -> Option<Answer> {
+        let line = self.process.next_line(limit).ok()?;
+        Some(serde_json::from_str(&line).unwrap_or_else(|error| panic!("{self}: {line}: {error}")))
     }
 
     /// Makes one call.

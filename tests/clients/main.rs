@@ -18,6 +18,7 @@ use testbed::{requires, wait};
 
 mod client;
 mod fleet;
+mod half_dead;
 mod servers;
 
 use client::Client;

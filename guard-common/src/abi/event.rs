@@ -18,6 +18,8 @@ pub const EVENT_FAULT_REFUSED: u32 = 6;
 
 /// A breaker changed its state: a wake-up; what changed is in the records of transitions.
 pub const EVENT_BREAKER: u32 = 7;
+/// The kernel gave an idle connection up, because its peer was gone.
+pub const EVENT_STALE: u32 = 16;
 
 /// One event. 8-byte aligned, as the ring buffer demands.
 #[repr(C)]

@@ -7,6 +7,7 @@
 pub mod breaker;
 pub mod event;
 pub mod fault;
+pub mod hygiene;
 pub mod ids;
 pub mod limits;
 pub mod outcome;

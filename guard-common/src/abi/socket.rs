@@ -31,10 +31,15 @@ pub const SOCKET_HELD: u32 = 2048;
 /// any more that it failed.
 pub const SOCKET_TLS_READY: u32 = 4096;
 
+/// Its options are looked at once more at its first round trip (`logic::hygiene`).
+pub const SOCKET_HYGIENE_DUE: u32 = 1 << 16;
+
 /// guard ended the socket because its call had waited too long.
 pub const ENDED_TIMEOUT: u32 = 1;
 /// guard ended the socket because its service's breaker is open.
 pub const ENDED_REJECTED: u32 = 2;
+/// guard ended the socket because its peer, or the way to it, is gone.
+pub const ENDED_STALE: u32 = 16;
 
 /// Set in [`SocketState::exchange_start_ns`] when what is awaited is a TLS handshake, not a call.
 pub const EXCHANGE_HANDSHAKE: u64 = 1 << 63;

@@ -2,6 +2,7 @@
 //!
 //! Every field is only ever added to, atomically, so that a sum over the CPUs is exact.
 
+use super::hygiene::STALE_PLACES;
 use super::outcome::{Origin, Outcome};
 use super::pod;
 
@@ -74,6 +75,8 @@ pub struct PairStats {
     pub faulted: u64,
     /// Actions left undone because of monitor mode.
     pub would_have: u64,
+    /// Connections found dead by the kernel or the agent, by cause (`hygiene::STALE_*`).
+    pub stale: [u64; STALE_PLACES],
 }
 
 impl PairStats {
@@ -96,6 +99,7 @@ impl PairStats {
         rtt_us: 0,
         faulted: 0,
         would_have: 0,
+        stale: [0; STALE_PLACES],
     };
 
     /// Adds another CPU's counters; wraps like the kernel's.
@@ -119,6 +123,7 @@ impl PairStats {
             rtt_us,
             faulted,
             would_have,
+            stale,
         } = self;
         let pairs = [
             (connects, other.connects),
@@ -138,6 +143,9 @@ impl PairStats {
             (would_have, other.would_have),
         ];
         for (mine, theirs) in pairs {
+            *mine = mine.wrapping_add(theirs);
+        }
+        for (mine, theirs) in stale.iter_mut().zip(other.stale) {
             *mine = mine.wrapping_add(theirs);
         }
         for (mine, theirs) in calls.iter_mut().flatten().zip(other.calls.iter().flatten()) {
@@ -185,7 +193,7 @@ pub struct HookStats {
 
 const _: () = {
     assert!(OUTCOME_PLACES.is_power_of_two() && OUTCOME_PLACES >= Outcome::COUNT);
-    assert!(size_of::<PairStats>() == 8 * (6 + 2 * OUTCOME_PLACES + 17 + 9));
+    assert!(size_of::<PairStats>() == 8 * (6 + 2 * OUTCOME_PLACES + 17 + 9 + STALE_PLACES));
     assert!(size_of::<HookStats>() == 48);
 };
 pod!(PairStats, HookStats);

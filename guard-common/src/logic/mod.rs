@@ -15,6 +15,7 @@ pub mod exchange;
 pub mod fault;
 pub mod histogram;
 pub mod http;
+pub mod hygiene;
 pub mod jitter;
 pub mod outcome;
 pub mod random;

@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
-    BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Fail, Mode,
-    OnExit, OpenAction, OpenPool, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan,
+    BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
+    DaemonPlan, Fail, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, Plan, Protocol,
+    SchedulePlan, ServiceClass, ServicePlan, TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -21,6 +22,7 @@ pub(super) fn plan(root: &Node) -> Plan {
         bulkheads: by_name(root.named("bulkheads"), bulkhead),
         breakers: breakers(root),
         limits: limits::limits(root),
+        hygiene: of_hygiene(root.table("defaults")),
         schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
     }
 }
@@ -60,6 +62,35 @@ fn service(entry: &Named) -> ServicePlan {
             .and_then(ServiceClass::from_name)
             .unwrap_or(ServiceClass::Generic),
         protocol: node.text("protocol").and_then(Protocol::from_name).unwrap_or(Protocol::Auto),
+        timeouts: timeouts(node),
+        hygiene: of_hygiene(Some(node)),
+    }
+}
+
+fn timeouts(node: &Node) -> TimeoutSettings {
+    TimeoutSettings {
+        connect: node.duration("connect_timeout"),
+        call: node.duration("call_timeout"),
+        stall_warn: node.duration("stall_warn"),
+    }
+}
+
+fn of_hygiene(owner: Option<&Node>) -> HygieneSettings {
+    owner.and_then(|owner| owner.table("hygiene")).map(hygiene).unwrap_or_default()
+}
+
+/// What a table of connection hygiene says.
+pub(super) fn hygiene(node: &Node) -> HygieneSettings {
+    let is_on = |name| node.text(name).map(|word| word == "on");
+    HygieneSettings {
+        on: is_on("mode"),
+        keepalive: node.duration("keepalive"),
+        keepalive_interval: node.duration("keepalive_interval"),
+        keepalive_probes: node.integer("keepalive_probes").and_then(|n| u32::try_from(n).ok()),
+        user_timeout: node.duration("user_timeout"),
+        peer_closed: node.duration("peer_closed"),
+        peer_closed_busy: node.duration("peer_closed_busy"),
+        sweep: is_on("sweep"),
     }
 }
 
@@ -136,6 +167,15 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
     BulkheadPlan {
         name: entry.name.clone(),
         cgroup: PathBuf::from(cgroup),
-        call_timeout: entry.node.duration("call_timeout"),
+        timeouts: BulkheadTimeouts {
+            own: timeouts(&entry.node),
+            of_services: entry
+                .node
+                .table("timeouts")
+                .map_or(&[][..], |table| table.named("services"))
+                .iter()
+                .map(|service| (service.name.clone(), timeouts(&service.node)))
+                .collect(),
+        },
     }
 }

@@ -174,6 +174,9 @@ pub struct Wait {
     pub state: String,
     /// How long it has been so, seconds.
     pub seconds: f64,
+    /// Whether its call has been without an answer for longer than `stall_warn`.
+    #[serde(default)]
+    pub stalled: bool,
     /// Payload bytes sent over this connection.
     pub sent_bytes: u64,
     /// Payload bytes received over this connection.

@@ -2,6 +2,7 @@
 //! events and the metrics, in order.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use guard_common::abi::breaker::{
     BREAKER_ENFORCE, BREAKER_FORCE_CLOSED, BREAKER_FORCE_OPEN, BREAKER_MONITOR, BREAKER_OFF,
@@ -114,7 +115,8 @@ impl State {
         }
         self.kernel.set_breakers(&wanted)?;
         self.write_limits(&pairs)?;
-        self.cut_rules = self.cut_rules(&pairs);
+        self.write_hygiene(&pairs)?;
+        self.cut_rules = Arc::new(self.cut_rules(&pairs));
         self.write_control()
     }
 

@@ -15,6 +15,7 @@ mod endpoints;
 mod error;
 mod footprint;
 mod handler;
+mod hygiene;
 mod keeping;
 mod limits;
 mod reload;

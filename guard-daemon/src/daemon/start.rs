@@ -12,7 +12,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::budgets::Budgets;
-use super::cutting::{CutOrder, CutRules};
+use super::cutting::CutOrder;
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
@@ -117,10 +117,11 @@ pub(super) fn start(
         breaker_modes: modes,
         keeping,
         transition_counts: BTreeMap::new(),
-        cut_rules: CutRules::default(),
+        cut_rules: Arc::default(),
         retry_budget: Default::default(),
         budgets: Budgets::load(&plan.daemon.state_dir),
         cut_counts: BTreeMap::new(),
+        stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),
         metrics_address,
         kernel,

@@ -40,7 +40,7 @@ pub struct Guard {
     pub(crate) scrapes: AtomicU64,
     /// When the last one was, ns after `started`; 0 = never.
     pub(crate) last_scrape_ns: AtomicU64,
-    /// Pools to cut; the thread that does it waits for them.
+    /// Connections to cut; the thread that does it waits for them.
     pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
     /// Wakes whoever runs the schedules.
     pub(crate) schedules_changed: tokio::sync::Notify,
@@ -74,10 +74,12 @@ pub(crate) struct State {
     /// What the next daemon will find.
     pub(crate) keeping: Keeping,
     pub(crate) transition_counts: TransitionCounts,
-    pub(crate) cut_rules: CutRules,
+    pub(crate) cut_rules: Arc<CutRules>,
     pub(crate) retry_budget: RetryBudgetFill,
     pub(crate) budgets: Budgets,
     pub(crate) cut_counts: CutCounts,
+    /// Calls that were silent for long, by bulkhead and service.
+    pub(crate) stalls: std::collections::BTreeMap<(String, String), u64>,
     /// Those that monitor mode left alone.
     pub(crate) would_cut: CutCounts,
     /// Where `/metrics` listens, as bound.

@@ -1,6 +1,6 @@
 //! What guardd does without being asked: renew the lease, end faults in time, read events, end
-//! sockets that hold agents up, repair bulkheads, forget old addresses. Plain threads: none of them may depend on the runtime that
-//! answers requests.
+//! sockets that hold agents up, follow the host's addresses, repair bulkheads, forget old addresses.
+//! Plain threads: none of them may depend on the runtime that answers requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::event::EVENT_BREAKER;
 
-use super::cutting::CutOrder;
+use super::cutting::{Cause, Cut, CutOrder, Sweep};
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::kernel::{EventReader, KernelError, Told};
+use crate::net::links::Links;
 use crate::net::reset::Resetter;
 use crate::observe::{decode, with_ids};
 use crate::telemetry::notify;
@@ -58,6 +59,8 @@ impl Threads {
         threads.spawn("guard-events", move |stop| read_events(&reading, events, stop))?;
         let cutting = Arc::clone(guard);
         threads.spawn("guard-cuts", move |stop| cutting.cut_until(&pools, stop))?;
+        let linked = Arc::clone(guard);
+        threads.spawn("guard-links", move |stop| follow_links(&linked, stop))?;
         Ok(threads)
     }
 
@@ -82,6 +85,32 @@ impl Threads {
             handle.thread().unpark();
             if handle.join().is_err() {
                 tracing::error!("a thread of guardd panicked");
+            }
+        }
+    }
+}
+
+/// Sweeps connections whose local address is lost.
+fn follow_links(guard: &Guard, stop: &AtomicBool) {
+    let stops = || stop.load(Ordering::Relaxed);
+    let mut links = match Links::open() {
+        Ok(links) => links,
+        Err(error) => {
+            tracing::warn!(%error, "lost addresses are not noticed; keepalive finds the connections");
+            return;
+        }
+    };
+    while !stops() {
+        match links.lost(EVENT_WAIT, stops) {
+            Ok(None) => {}
+            Ok(Some(lost)) => {
+                tracing::warn!(addresses = ?lost.addresses, "local addresses are lost");
+                let (cause, ago) = (Cause::LinkChange, lost.since.elapsed());
+                guard.order_cut(Cut::Sweep(Sweep { cause, ago, addresses: Some(lost.addresses) }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot look for lost addresses");
+                std::thread::park_timeout(UPKEEP);
             }
         }
     }

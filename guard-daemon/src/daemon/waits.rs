@@ -70,6 +70,7 @@ impl Guard {
             retry_budget_left: state.retry_budget_left(),
             transitions: transition_samples(&state),
             cuts: cut_samples(&state),
+            stalls: state.stalls.iter().map(|(pair, n)| (pair.clone(), *n)).collect(),
             would_cut: state.would_cut.values().sum(),
             waits: waits.waits,
             map_entries: state.kernel.map_entries()?,
@@ -153,9 +154,11 @@ pub(super) fn storage_of(state: &State) -> Result<OwnedFd, DaemonError> {
 
 fn views(state: &State) -> BTreeMap<u32, BulkheadView> {
     let view = |live: &super::bulkheads::LiveBulkhead| {
+        let stall_warn = state.cut_rules.stall_warn_seconds(live.id);
         let namespaces = live.cgroup.network_namespaces().unwrap_or_default();
         BulkheadView {
             pids: live.cgroup.procs().map(|procs| procs.pids).unwrap_or_default(),
+            stall_warn_seconds: stall_warn,
             foreign_namespaces: namespaces.into_iter().filter(|n| !n.own).map(|n| n.pid).collect(),
         }
     };

@@ -15,6 +15,11 @@ pub fn boottime_ns() -> u64 {
     read_ns(ClockId::CLOCK_BOOTTIME)
 }
 
+/// CLOCK_MONOTONIC in ns: it stands still while the host sleeps.
+pub fn monotonic_ns() -> u64 {
+    read_ns(ClockId::CLOCK_MONOTONIC)
+}
+
 /// The wall-clock time (ns since the epoch) of a boottime.
 pub fn wall_of_boottime_ns(boot_ns: u64) -> i128 {
     let wall = i128::from(read_ns(ClockId::CLOCK_REALTIME));

@@ -13,6 +13,7 @@ use aya::programs::{
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
+use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
@@ -89,6 +90,7 @@ pub struct Kernel {
     pub(super) share_draws: Array<MapData, u64>,
     pub(super) rates: Array<MapData, RateState>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
+    pub(super) hygiene: HashMap<MapData, u32, HygienePolicy>,
     pub(super) breakers: Breakers,
     pub(super) limits: Limits,
     pub(super) gates: Array<MapData, u32>,
@@ -150,6 +152,7 @@ impl Kernel {
             share_draws: take!(ebpf, "SHARE_DRAWS"),
             rates: take!(ebpf, "RATES"),
             pair_rules: take!(ebpf, "PAIR_RULES"),
+            hygiene: take!(ebpf, "HYGIENE"),
             breakers: Breakers {
                 of_pair: take!(ebpf, "BREAKER_OF_PAIR"),
                 policies: take!(ebpf, "BREAKER_POLICIES"),

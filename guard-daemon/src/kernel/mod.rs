@@ -16,6 +16,7 @@ mod events;
 mod faults;
 mod features;
 mod gates;
+mod hygiene;
 mod lease;
 mod limits;
 mod load;
@@ -29,7 +30,7 @@ mod verifier;
 
 pub use attach::Attached;
 pub use breakers::{BreakerView, OperatorStep, Transitions};
-pub use clock::{boottime_ns, wall_of_boottime_ns};
+pub use clock::{boottime_ns, monotonic_ns, wall_of_boottime_ns};
 pub use error::KernelError;
 pub use events::{EventReader, Told, decode_socket};
 pub use features::{Feature, check as check_features};

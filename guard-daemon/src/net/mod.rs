@@ -7,11 +7,13 @@
 
 pub mod delay;
 pub mod iptables;
+pub mod links;
 mod netlink;
 pub mod qdisc;
 pub mod reset;
 pub mod resolver;
 pub mod sock_diag;
+pub mod sock_options;
 #[cfg(test)]
 pub(crate) mod testing;
 

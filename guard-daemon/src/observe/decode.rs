@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use guard_common::abi::event::{
     EVENT_CALL, EVENT_CALL_FAILED, EVENT_CLOSED, EVENT_CONNECT_FAILED, EVENT_CONNECTED,
-    EVENT_FAULT_REFUSED, Event,
+    EVENT_FAULT_REFUSED, EVENT_STALE, Event,
 };
 use guard_common::abi::outcome::{Origin, Outcome};
 
@@ -30,6 +30,7 @@ pub fn decode(event: &Event, ids: &Ids) -> EventRecord {
         EVENT_CALL_FAILED => "call_failed".to_owned(),
         EVENT_CLOSED => "closed".to_owned(),
         EVENT_FAULT_REFUSED => "fault_refused".to_owned(),
+        EVENT_STALE => "stale_connection".to_owned(),
         other => format!("kernel_event_{other}"),
     };
     let has_outcome = !matches!(event.kind, EVENT_CONNECTED | EVENT_CLOSED);

@@ -15,6 +15,7 @@ use crate::plan::Ids;
 
 pub use decode::{decode, peer_text};
 pub use limits::limit_status;
+pub use process::socket_descriptors;
 pub use sockets::{GuardedSocket, guarded_sockets};
 pub use status::{pair_status, success_ratio};
 pub use store::EventStore;

@@ -19,6 +19,11 @@ pub(super) fn network_namespace(pid: u32) -> Option<u64> {
 /// Owners of sockets by inode, for these processes. Costs a look at every descriptor: for sockets
 /// older than the daemon only. Processes that vanish on the way are left out.
 pub(super) fn socket_owners(pids: &[u32]) -> HashMap<u32, u32> {
+    socket_descriptors(pids).into_iter().map(|(inode, (pid, _))| (inode, pid)).collect()
+}
+
+/// The same, with the descriptor that each owner has.
+pub fn socket_descriptors(pids: &[u32]) -> HashMap<u32, (u32, i32)> {
     let mut owners = HashMap::new();
     for pid in pids {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
@@ -27,8 +32,9 @@ pub(super) fn socket_owners(pids: &[u32]) -> HashMap<u32, u32> {
             let inode = target
                 .to_str()
                 .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-            if let Some(inode) = inode {
-                owners.entry(inode).or_insert(*pid);
+            let number = descriptor.file_name().to_str().and_then(|name| name.parse().ok());
+            if let (Some(inode), Some(number)) = (inode, number) {
+                owners.entry(inode).or_insert((*pid, number));
             }
         }
     }

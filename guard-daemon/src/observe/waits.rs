@@ -17,15 +17,14 @@ use crate::kernel::boottime_ns;
 use crate::net::sock_diag::{DiagSocket, SocketState};
 use crate::plan::Ids;
 
-/// Silence after an answer began is listed from here on: stall_warn of DESIGN.md.
-const QUIET_SECONDS: f64 = 120.0;
-
 /// What `waits` must know of a bulkhead.
 pub struct BulkheadView {
     /// Its processes.
     pub pids: Vec<u32>,
     /// One process for each other network namespace of its processes.
     pub foreign_namespaces: Vec<u32>,
+    /// From when on silence is reported, by service, seconds.
+    pub stall_warn_seconds: HashMap<u32, f64>,
 }
 
 /// Every hanging call of the bulkheads, longest first. `storage` is guard's socket storage.
@@ -43,7 +42,9 @@ pub fn collect(
         .iter()
         .filter_map(|GuardedSocket { socket, remembered, .. }| {
             let view = bulkheads.get(&remembered.bulkhead)?;
-            let mut wait = judge(socket, remembered, now_ns, ids)?;
+            let stall_warn = view.stall_warn_seconds.get(&remembered.service).copied();
+            let stall_warn = stall_warn.unwrap_or(f64::INFINITY);
+            let mut wait = judge(socket, remembered, now_ns, stall_warn, ids)?;
             if wait.pid == 0 || process::command(wait.pid).is_empty() {
                 let owners = owners
                     .entry(remembered.bulkhead)
@@ -63,11 +64,17 @@ fn seconds_since(then_ns: u64, now_ns: u64) -> f64 {
 }
 
 /// Whether this socket hangs, and how. `None` if it does not.
-fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -> Option<Wait> {
+fn judge(
+    socket: &DiagSocket,
+    remembered: &Remembered,
+    now_ns: u64,
+    stall_warn: f64,
+    ids: &Ids,
+) -> Option<Wait> {
     if remembered.flags & SOCKET_PASSIVE != 0 {
         return None;
     }
-    let (state, seconds, verdict) = stream(socket, remembered, now_ns)?;
+    let (state, seconds, verdict) = stream(socket, remembered, now_ns, stall_warn)?;
     let tcp = socket.tcp.as_ref();
     Some(Wait {
         bulkhead: ids.bulkhead_name(remembered.bulkhead).to_owned(),
@@ -77,6 +84,7 @@ fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -
         peer: peer_text(remembered.peer, remembered.peer_port),
         state: state.to_owned(),
         seconds,
+        stalled: state == "first_byte" && seconds >= stall_warn,
         sent_bytes: remembered.sent_bytes,
         received_bytes: remembered.received_bytes,
         unacknowledged_bytes: u64::from(socket.send_queue),
@@ -88,7 +96,12 @@ fn judge(socket: &DiagSocket, remembered: &Remembered, now_ns: u64, ids: &Ids) -
 
 type Judged = (&'static str, f64, String);
 
-fn stream(socket: &DiagSocket, remembered: &Remembered, now_ns: u64) -> Option<Judged> {
+fn stream(
+    socket: &DiagSocket,
+    remembered: &Remembered,
+    now_ns: u64,
+    stall_warn: f64,
+) -> Option<Judged> {
     let tcp = socket.tcp.as_ref();
     let received_ago = tcp.map_or(0.0, |tcp| f64::from(tcp.last_data_received_ms) / 1e3);
     let sent_ago = tcp.map_or(0.0, |tcp| f64::from(tcp.last_data_sent_ms) / 1e3);
@@ -139,7 +152,7 @@ fn stream(socket: &DiagSocket, remembered: &Remembered, now_ns: u64) -> Option<J
         };
         return Some(("first_byte", seconds, verdict.to_owned()));
     }
-    if remembered.answer_ns != 0 && received_ago.min(sent_ago) >= QUIET_SECONDS {
+    if remembered.answer_ns != 0 && received_ago.min(sent_ago) >= stall_warn {
         return Some((
             "quiet",
             received_ago,
@@ -179,7 +192,7 @@ mod tests {
 
     fn judged(state: SocketState, tcp: TcpInfo, remembered: Remembered) -> Option<(String, f64)> {
         let ids = Ids::default();
-        judge(&socket(state, tcp), &remembered, 500 * SECOND_NS, &ids)
+        judge(&socket(state, tcp), &remembered, 500 * SECOND_NS, 120.0, &ids)
             .map(|wait| (wait.state, wait.seconds))
     }
 

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 mod breaker;
 mod diff;
+mod hygiene;
 mod ids;
 mod limits;
 mod schedule;
@@ -16,6 +17,9 @@ mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
+pub use hygiene::{
+    BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
+};
 pub use ids::{Ids, OTHER};
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use schedule::SchedulePlan;
@@ -33,6 +37,8 @@ pub struct Plan {
     pub breakers: BreakerRules,
     /// What bulkheads may do.
     pub limits: LimitRules,
+    /// `[defaults.hygiene]`.
+    pub hygiene: HygieneSettings,
     /// Drills that guardd runs by itself, in the order of the file.
     pub schedules: Vec<SchedulePlan>,
 }
@@ -109,6 +115,10 @@ pub struct ServicePlan {
     pub class: ServiceClass,
     /// What counts as an answer.
     pub protocol: Protocol,
+    /// What the service says of timeouts.
+    pub timeouts: TimeoutSettings,
+    /// What it says of connection hygiene.
+    pub hygiene: HygieneSettings,
 }
 
 /// One endpoint of a service.
@@ -164,20 +174,14 @@ pub struct BulkheadPlan {
     pub name: String,
     /// Path below the cgroup root, normal components only.
     pub cgroup: PathBuf,
-    /// How long a call may stay without an answer; `None` = as the service's class says.
-    pub call_timeout: Option<Duration>,
+    /// What the bulkhead says of timeouts.
+    pub timeouts: BulkheadTimeouts,
 }
 
 impl Plan {
     /// The service with this name.
     pub fn service(&self, name: &str) -> Option<&ServicePlan> {
         self.services.iter().find(|s| s.name == name)
-    }
-
-    /// How long a call of this bulkhead to this service may stay without an answer.
-    pub fn call_timeout(&self, bulkhead: &str, service: &str) -> Option<Duration> {
-        let own = self.bulkhead(bulkhead).and_then(|bulkhead| bulkhead.call_timeout);
-        own.or_else(|| self.service(service)?.class.call_timeout())
     }
 
     /// The bulkhead with this name.

@@ -109,3 +109,18 @@ fn breakers_and_timeouts_are_compared_setting_by_setting() {
     ];
     assert_eq!(diff(&plan(&old), &plan(&new)).changes, changes);
 }
+
+#[test]
+fn hygiene_and_timeouts_are_compared_setting_by_setting() {
+    let old = format!("{OLD}[defaults.hygiene]\npeer_closed = \"5s\"\n");
+    let new = format!("{OLD}timeouts.services.github = {{ stall_warn = \"1m\" }}\n[defaults.hygiene]\nmode = \"off\"\n")
+        .replace("[services.github]", "[services.github]\nconnect_timeout = \"2s\"\nhygiene.sweep = \"off\"");
+    let changes = [
+        "service github: connect_timeout default -> 2s",
+        "service github: hygiene.sweep default -> off",
+        "timeouts b/github: stall_warn default -> 1m",
+        "defaults: hygiene.mode default -> off",
+        "defaults: hygiene.peer_closed 5s -> default",
+    ];
+    assert_eq!(diff(&plan(&old), &plan(&new)).changes, changes);
+}

@@ -17,6 +17,7 @@ use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
 mod breakers;
+mod hygiene;
 mod limits;
 mod schedules;
 
@@ -55,6 +56,8 @@ pub struct Sample {
     pub transitions: Vec<TransitionSample>,
     /// Connections that guard ended.
     pub cuts: Vec<CutSample>,
+    /// Calls that were silent for long, by bulkhead and service.
+    pub stalls: Vec<((String, String), u64)>,
     /// Those that monitor mode left alone.
     pub would_cut: u64,
     /// Hanging calls.
@@ -167,6 +170,7 @@ impl Collector for Sample {
         self.encode_schedules(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_limits(encoder)?;
+        self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;
         self.encode_daemon(encoder)

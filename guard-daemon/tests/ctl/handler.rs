@@ -170,6 +170,7 @@ impl Handler for TestHandler {
             peer: "127.0.0.1:443".into(),
             state: "first_byte".into(),
             seconds: 38.0,
+            stalled: false,
             sent_bytes: 1229,
             received_bytes: 0,
             unacknowledged_bytes: 0,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write, stdin, stdout};
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
 use serde_json::{Value, json};
 use testbed::server::is_ours;
+use testbed::sockopts::Options;
 
 /// Bytes of one numbered datagram; the number comes first, big-endian.
 const DATAGRAM_BYTES: usize = 64;
@@ -24,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Probe {
     tcp: BTreeMap<String, TcpStream>,
     udp: BTreeMap<String, (UdpSocket, u32)>,
+    listeners: BTreeMap<String, TcpListener>,
     /// Processes that hold a connection too.
     children: BTreeMap<String, Child>,
 }
@@ -80,13 +82,34 @@ fn address(text: &str) -> Result<SocketAddr> {
 impl Probe {
     fn command(&mut self, words: &[&str]) -> Result<Value> {
         match *words {
-            ["tcp", name, to] => {
-                let stream = TcpStream::connect(address(to)?)?;
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(PATIENCE))?;
-                let local = stream.local_addr()?.to_string();
-                self.tcp.insert(name.to_owned(), stream);
+            ["tcp", name, to] => self.keep(name, TcpStream::connect(address(to)?)?),
+            ["tcp", name, to, options] => {
+                let options: Options = serde_json::from_str(options)?;
+                self.keep(name, options.connect(address(to)?)?)
+            }
+            ["listen", name, at] => {
+                let listener = TcpListener::bind(address(at)?)?;
+                let local = listener.local_addr()?.to_string();
+                self.listeners.insert(name.to_owned(), listener);
                 Ok(json!({"local": local}))
+            }
+            ["accept", name, listener] => {
+                let listener = self.listeners.get(listener).context("no such listener")?;
+                let (stream, _) = listener.accept()?;
+                self.keep(name, stream)
+            }
+            ["options", name] => Ok(json!(Options::of(self.stream(name)?)?)),
+            ["options", name, options] => {
+                serde_json::from_str::<Options>(options)?.set(self.stream(name)?)?;
+                Ok(json!({}))
+            }
+            ["send", name, bytes] => {
+                self.stream(name)?.write_all(&vec![b'x'; bytes.parse()?])?;
+                Ok(json!({}))
+            }
+            ["read", name] => {
+                let count = self.stream(name)?.read(&mut [0; 65_536])?;
+                Ok(json!({"received": count}))
             }
             ["http", name] => self.http(name),
             ["udp", name, at] => {
@@ -130,13 +153,25 @@ impl Probe {
         }
     }
 
+    fn keep(&mut self, name: &str, stream: TcpStream) -> Result<Value> {
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        let local = stream.local_addr()?.to_string();
+        self.tcp.insert(name.to_owned(), stream);
+        Ok(json!({"local": local}))
+    }
+
+    fn stream(&mut self, name: &str) -> Result<&mut TcpStream> {
+        self.tcp.get_mut(name).with_context(|| format!("no connection {name}"))
+    }
+
     fn udp(&mut self, name: &str) -> Result<&mut (UdpSocket, u32)> {
         self.udp.get_mut(name).with_context(|| format!("there is no datagram socket {name}"))
     }
 
     /// One request and its answer; the payload bytes of both.
     fn http(&mut self, name: &str) -> Result<Value> {
-        let stream = self.tcp.get_mut(name).with_context(|| format!("no connection {name}"))?;
+        let stream = self.stream(name)?;
         stream.write_all(REQUEST)?;
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];

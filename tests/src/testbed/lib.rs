@@ -10,6 +10,7 @@ pub mod netns;
 pub mod process;
 pub mod requires;
 pub mod server;
+pub mod sockopts;
 pub mod span;
 pub mod stats;
 pub mod timing;

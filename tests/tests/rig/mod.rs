@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -168,9 +169,18 @@ pub struct Probe(Process);
 
 impl Probe {
     pub fn start(guardd: &Guardd, bulkhead: &str) -> Self {
-        let command = Command::new(binary("testbed-probe").unwrap());
-        let mut wrapped = cgroup::wrap(&guardd.bulkhead(bulkhead), &command);
-        Self(Process::spawn(&mut wrapped).unwrap())
+        Self::at(&guardd.bulkhead(bulkhead))
+    }
+
+    /// In a cgroup, guarded or not yet.
+    pub fn at(path: &Path) -> Self {
+        Self::within(path, |command| command)
+    }
+
+    /// In a cgroup, and in whatever `wrap` puts the command into.
+    pub fn within(path: &Path, wrap: impl FnOnce(Command) -> Command) -> Self {
+        let command = wrap(Command::new(binary("testbed-probe").unwrap()));
+        Self(Process::spawn(&mut cgroup::wrap(path, &command)).unwrap())
     }
 
     /// The reply to a command, failures included (`error` is then the errno's name).

@@ -4,6 +4,7 @@
 mod cgroups;
 mod daemon;
 mod endpoints;
+mod hygiene;
 mod limits;
 mod order;
 mod references;
@@ -21,6 +22,7 @@ pub(super) fn all(root: &Node, sink: &mut Sink) {
     references::check(root, sink);
     order::check(root, sink);
     limits::check(root, sink);
+    hygiene::check(root, sink);
     schedules::check(root, sink);
     if sink.is_complete() && !sink.has_errors() && root.named("bulkheads").is_empty() {
         let message = "no bulkhead is configured, so nothing is guarded";

@@ -8,10 +8,17 @@ use crate::config::text::duration::format as show;
 pub(super) fn check(root: &Node, sink: &mut Sink) {
     for bulkhead in root.named("bulkheads") {
         pair(&bulkhead.node, "connect_timeout", "call_timeout", sink);
+        let timeouts = bulkhead.node.table("timeouts");
+        for service in timeouts.map_or(&[][..], |t| t.named("services")) {
+            pair(&service.node, "connect_timeout", "call_timeout", sink);
+        }
         let breaker = bulkhead.node.table("breaker");
         for service in breaker.map_or(&[][..], |b| b.named("services")) {
             pair(&service.node, "open_timeout", "max_open_timeout", sink);
         }
+    }
+    for service in root.named("services") {
+        pair(&service.node, "connect_timeout", "call_timeout", sink);
     }
     if let Some(breaker) = root.table("defaults").and_then(|d| d.table("breaker")) {
         pair(breaker, "open_timeout", "max_open_timeout", sink);

@@ -24,10 +24,11 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
     unique_rules(root, sink);
 }
 
+/// What bulkheads say of single services.
 fn of_bulkheads(root: &Node, services: &BTreeSet<&str>, sink: &mut Sink) {
     for bulkhead in root.named("bulkheads") {
-        let tables = ["breaker", "limits"].into_iter().filter_map(|key| bulkhead.node.table(key));
-        for entry in tables.flat_map(|table| table.named("services")) {
+        let tables = ["breaker", "limits", "timeouts"].map(|table| bulkhead.node.table(table));
+        for entry in tables.into_iter().flatten().flat_map(|table| table.named("services")) {
             if !services.contains(entry.name.as_str()) {
                 let unknown = Unknown { what: "service", name: &entry.name, known: services };
                 unknown.report(&entry.name_span, &entry.node.path, sink);

@@ -1,17 +1,14 @@
 //! Service classes: what kind of peer each is, and its preset.
 
+use std::time::Duration;
+
 use super::Topic;
 use crate::config::text::duration;
 use crate::plan::{BreakerMode, BreakerPlan, OpenAction, ServiceClass};
 
-const LATER: &str = "connect_timeout and the end of silent streams are not enforced by this version; \
-                     the rest is";
-
 struct Class {
     name: &'static str,
     summary: &'static str,
-    connect_timeout: &'static str,
-    stall: &'static str,
     kind: ServiceClass,
     why: &'static str,
 }
@@ -20,8 +17,6 @@ const CLASSES: [Class; 5] = [
     Class {
         name: "generic",
         summary: "Any peer that no other class describes. Nothing about it is assumed.",
-        connect_timeout: "none",
-        stall: "reported after 120s, never ended",
         kind: ServiceClass::Generic,
         why: "A connection may be silent by design (event streams, long polls, browsers), so \
               silence alone ends nothing.",
@@ -30,19 +25,14 @@ const CLASSES: [Class; 5] = [
         name: "llm",
         summary: "A remote LLM API. Reasoning models are mute for minutes, and good streams have \
                   run for 20 minutes.",
-        connect_timeout: "none",
-        stall: "reported after 120s; ended after 600s of silence within an answer, 900s before \
-                the first byte; one socket only",
         kind: ServiceClass::Llm,
-        why: "Both limits are above the 300s timers of the usual clients: guard acts where the \
-              client has none.",
+        why: "The limit is above the timers of the usual clients: guard acts where the client has \
+              none.",
     },
     Class {
         name: "llm_local",
         summary: "An inference server on this host or in this network. It sends nothing while it \
                   loads a model or buffers a tool call.",
-        connect_timeout: "none",
-        stall: "reported after 120s; ended after 1800s",
         kind: ServiceClass::LlmLocal,
         why: "There is one server, and refusing calls to it helps nobody. A busy GPU is not a hang.",
     },
@@ -50,8 +40,6 @@ const CLASSES: [Class; 5] = [
         name: "mcp",
         summary: "An MCP server over HTTP. Its event stream may be silent for ever, and a call may \
                   wait for a person.",
-        connect_timeout: "15s",
-        stall: "reported after 120s, never ended",
         kind: ServiceClass::Mcp,
         why: "Many clients count attempts and then drop the tools for the whole session, so connects \
               are held. Ending a call can repeat its side effect, so guard ends none of its own accord.",
@@ -59,8 +47,6 @@ const CLASSES: [Class; 5] = [
     Class {
         name: "tool",
         summary: "A peer of a tool: git, a package registry, the web.",
-        connect_timeout: "none",
-        stall: "reported after 120s with no byte either way",
         kind: ServiceClass::Tool,
         why: "Tools retry badly and fail cheaply: a fast error is the best answer. Ending a call \
               can repeat its side effect, so no call is ended before its timeout.",
@@ -71,8 +57,8 @@ pub(super) fn all() -> Vec<Topic> {
     CLASSES.iter().map(topic).collect()
 }
 
-fn call_timeout(class: ServiceClass) -> String {
-    class.call_timeout().map_or_else(|| "none".to_owned(), duration::format)
+fn or_none(timeout: Option<Duration>) -> String {
+    timeout.map_or_else(|| "none".to_owned(), duration::format)
 }
 
 /// The class's own breaker, from the values that are in force.
@@ -113,12 +99,11 @@ fn breaker(plan: &BreakerPlan) -> String {
 
 fn topic(class: &Class) -> Topic {
     let mut topic = Topic::new("class", class.name, class.summary)
-        .fact("connect_timeout", class.connect_timeout)
-        .fact("call_timeout", call_timeout(class.kind))
-        .fact("silence", class.stall)
+        .fact("connect_timeout", or_none(class.kind.connect_timeout()))
+        .fact("call_timeout", or_none(class.kind.call_timeout()))
+        .fact("silence", "reported after 120s (stall_warn); ended by call_timeout alone")
         .fact("breaker", breaker(&class.kind.breaker()))
-        .fact("why", class.why)
-        .fact("status", LATER);
+        .fact("why", class.why);
     topic.example = format!(
         "[services.NAME]\nendpoints = [\"api.example.com:443\"]\nclass = \"{}\"",
         class.name

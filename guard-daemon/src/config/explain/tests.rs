@@ -39,7 +39,10 @@ fn keys_are_found_by_path_by_real_names_and_by_their_end() {
 fn an_ambiguous_name_lists_what_it_may_mean() {
     let error = lookup("mode").unwrap_err();
     assert!(error.ambiguous);
-    assert_eq!(error.suggestions, ["daemon.mode", "defaults.breaker.mode"]);
+    assert_eq!(
+        error.suggestions,
+        ["daemon.mode", "services.NAME.hygiene.mode", "defaults.breaker.mode"]
+    );
     assert_eq!(explain("mode"), None);
 }
 
@@ -63,9 +66,9 @@ fn words_of_guard_are_all_there() {
     for class in crate::plan::ServiceClass::ALL {
         let topic = lookup(class.name()).unwrap();
         assert_eq!(topic.kind, "class");
-        assert!(topic.to_string().contains("connect_timeout and the end"), "{topic}");
+        assert!(topic.to_string().contains("(stall_warn)"), "{topic}");
     }
-    for state in ["connecting", "first_byte", "quiet", "unacknowledged", "peer_closed"] {
+    for state in ["connecting", "first_byte", "quiet", "unacknowledged", "peer_closed", "stalled"] {
         assert_eq!(lookup(state).unwrap().kind, "wait");
     }
     assert_eq!(lookup("exit-codes").unwrap().facts.len(), 6);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::limits::{BUDGET, LIMITS, RETRIES};
-use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER};
+use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER, hygiene};
 
 const MIB: u64 = 1 << 20;
 const PIB: u64 = 1 << 50;
@@ -50,23 +50,15 @@ pub(super) static BULKHEAD: &[Key] = &[
          included; one more is refused at connect(). Accepted connections do not count.",
     )
     .example("64"),
+    hygiene::connect_timeout(Absent::Words("that of the service, then of its class")),
+    hygiene::call_timeout(Absent::Words("that of the service, then of its class")),
+    hygiene::stall_warn(Absent::Words("that of the service: \"120s\"")),
     Key::new(
-        "connect_timeout",
-        Kind::Duration { min: Duration::from_millis(10), max: YEAR },
-        Absent::Words("that of the service's class"),
-        "How long a connect may take before guard ends it.",
-    )
-    .example("\"5s\"")
-    .inert(),
-    Key::new(
-        "call_timeout",
-        Kind::Duration { min: Duration::from_millis(10), max: YEAR },
-        Absent::Words("that of the service's class; none for `generic` and `mcp`"),
-        "How long a call may stay without an answer before guard destroys its socket, so that the \
-         agent gets an error instead of waiting. Silence is not death: reasoning models are mute \
-         for minutes. Not below `connect_timeout`.",
-    )
-    .example("\"120s\""),
+        "timeouts",
+        Kind::Table(hygiene::BULKHEAD_TIMEOUTS),
+        Absent::Words("those above"),
+        "Timeouts of this bulkhead, by service.",
+    ),
     Key::new(
         "max_calls_per_second",
         Kind::Number { min: 0.001, max: 1_000_000.0 },

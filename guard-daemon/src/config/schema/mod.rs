@@ -9,6 +9,7 @@ mod bulkheads;
 mod daemon;
 mod drill;
 mod find;
+mod hygiene;
 mod kind;
 mod limits;
 mod recovery;
@@ -196,6 +197,12 @@ static DEFAULTS: &[Key] = &[
         Absent::Words("the defaults of its keys"),
         "How many retries the whole host may make: without it, the limits of many bulkheads would \
          add up to a storm.",
+    ),
+    Key::new(
+        "hygiene",
+        Kind::Table(hygiene::HYGIENE),
+        Absent::Words("the defaults of its keys: it is on"),
+        "Connection hygiene for every service that does not set its own, and for `other`.",
     ),
 ];
 

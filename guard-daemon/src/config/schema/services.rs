@@ -1,6 +1,6 @@
 //! Keys of `[services.NAME]`.
 
-use super::{Absent, Key, Kind};
+use super::{Absent, Key, Kind, hygiene};
 
 /// `[services.NAME]`.
 pub(super) static SERVICE: &[Key] = &[
@@ -19,8 +19,7 @@ pub(super) static SERVICE: &[Key] = &[
         Kind::Choice(&["generic", "llm", "llm_local", "mcp", "tool"]),
         Absent::Value("\"generic\""),
         "What kind of peer it is: a preset of timeouts and breaker settings. See `guardctl explain \
-         llm`, and likewise for the other classes. The presets take effect with the breaker and \
-         bulkhead features still to come; until then the class is only shown.",
+         llm`, and likewise for the other classes.",
     )
     .example("\"llm\""),
     Key::new(
@@ -31,6 +30,17 @@ pub(super) static SERVICE: &[Key] = &[
          \"tls\": handshake records are not calls. \"auto\" finds out from the first bytes.",
     )
     .example("\"tls\""),
+    hygiene::connect_timeout(Absent::Words("that of the service's class: \"15s\" for `mcp`, else none")),
+    hygiene::call_timeout(Absent::Words(
+        "that of the service's class; none for `generic` and `mcp`",
+    )),
+    hygiene::stall_warn(Absent::Words("\"120s\"")),
+    Key::new(
+        "hygiene",
+        Kind::Table(hygiene::HYGIENE),
+        Absent::Words("those of [defaults.hygiene]"),
+        "Connection hygiene for this service.",
+    ),
     Key::new(
         "fallback",
         Kind::SocketAddress,

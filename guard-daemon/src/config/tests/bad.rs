@@ -52,7 +52,7 @@ fn unknown_key() {
        : ^^^^|^^^^
        :     `-- not a key of `bulkheads.a`
        `----
-      help: did you mean `memory_max`? keys: breaker, budgets, call_timeout, cgroup, connect_timeout, cpu_max, limits, max_calls_per_second, max_connections, memory_max, pids_max, retries, token_budget
+      help: did you mean `memory_max`? keys: breaker, budgets, call_timeout, cgroup, connect_timeout, cpu_max, limits, max_calls_per_second, max_connections, memory_max, pids_max, retries, stall_warn, timeouts, token_budget
 
     1 error, 0 warnings in guard.toml
     "#);
@@ -262,16 +262,6 @@ fn unknown_names() {
 #[test]
 fn call_timeout_below_connect_timeout() {
     insta::assert_snapshot!(errors("[bulkheads.a]\nconnect_timeout = \"5s\"\ncall_timeout = \"2s\"\n"), @r#"
-      warning: `bulkheads.a.connect_timeout` is accepted but not enforced by this version
-       ,-[guard.toml:2:1]
-     1 | [bulkheads.a]
-     2 | connect_timeout = "5s"
-       : ^^^^^^^|^^^^^^^
-       :        `-- no effect yet
-     3 | call_timeout = "2s"
-       `----
-      help: it is checked and kept for a later version; nothing acts on it yet
-
       error: `bulkheads.a.call_timeout` is shorter than `connect_timeout`
        ,-[guard.toml:3:16]
      1 | [bulkheads.a]
@@ -284,8 +274,32 @@ fn call_timeout_below_connect_timeout() {
        `----
       help: connect_timeout is 5s, call_timeout is 2s: raise `call_timeout` or lower `connect_timeout`
 
-    1 error, 1 warning in guard.toml
+    1 error, 0 warnings in guard.toml
     "#);
+}
+
+#[test]
+fn hygiene_whose_times_do_not_fit() {
+    let service = "[services.a]\nendpoints = [\"127.0.0.1:1\"]\n";
+    let short = errors(&format!("{service}hygiene = {{ user_timeout = \"20s\" }}\n[bulkheads.a]"));
+    assert!(short.contains("guard.toml:3:28"), "{short}");
+    assert!(
+        short.contains("`user_timeout` is shorter than keepalive takes in `services.a.hygiene`")
+    );
+    assert!(short.contains("user_timeout must be at least 1m"), "{short}");
+    // With what the defaults of the file say, it fits, or does not.
+    let defaults = "[defaults.hygiene]\nkeepalive = \"5s\"\nkeepalive_interval = \"1s\"\n";
+    let fits = format!("{defaults}{service}hygiene.user_timeout = \"20s\"\n[bulkheads.a]");
+    assert!(parse("guard.toml", &fits).is_ok());
+    let long = format!("{defaults}{service}hygiene.keepalive = \"2m\"\n[bulkheads.a]");
+    assert!(errors(&long).contains("shorter than keepalive takes"), "{}", errors(&long));
+    let busy = errors("[defaults.hygiene]\npeer_closed = \"1m\"\n[bulkheads.a]");
+    assert!(busy.contains("`peer_closed_busy` is shorter than `peer_closed`"), "{busy}");
+    let unknown = errors("[bulkheads.a]\ntimeouts.services.b = { call_timeout = \"1s\" }");
+    assert!(unknown.contains("`b`"), "{unknown}");
+    let order =
+        errors(&format!("{service}connect_timeout = \"2s\"\ncall_timeout = \"1s\"\n[bulkheads.a]"));
+    assert!(order.contains("`services.a.call_timeout` is shorter"), "{order}");
 }
 
 #[test]

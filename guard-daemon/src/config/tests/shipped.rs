@@ -48,7 +48,6 @@ fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
         "bulkheads.research.memory_max",
         "bulkheads.research.cpu_max",
         "bulkheads.research.pids_max",
-        "bulkheads.research.connect_timeout",
         "bulkheads.research.max_calls_per_second",
         "bulkheads.research.token_budget",
         "recovery[0]",

@@ -71,6 +71,7 @@ fn cells(wait: &Wait) -> Vec<Cell> {
 fn state(wait: &Wait) -> String {
     match wait.state.as_str() {
         "connecting" => "connecting".into(),
+        "first_byte" if wait.stalled => "stalled before first byte".into(),
         "first_byte" => "waiting for first byte".into(),
         "quiet" => "quiet in mid-answer".into(),
         "unacknowledged" => "sent, not acknowledged".into(),
@@ -108,6 +109,7 @@ mod tests {
             peer: "127.0.0.1:443".into(),
             state: "first_byte".into(),
             seconds: 38.0,
+            stalled: false,
             sent_bytes: 1229,
             received_bytes: 0,
             unacknowledged_bytes: 0,

@@ -28,12 +28,15 @@ fn plan() -> Plan {
             endpoints: vec![Endpoint { host: EndpointHost::Name("localhost".into()), port: None }],
             class: ServiceClass::Generic,
             protocol: Protocol::Auto,
+            timeouts: crate::plan::TimeoutSettings::default(),
+            hygiene: crate::plan::HygieneSettings::default(),
         }],
+        hygiene: crate::plan::HygieneSettings::default(),
         breakers: crate::plan::BreakerRules::default(),
         bulkheads: vec![BulkheadPlan {
             name: "research".into(),
             cgroup: "research".into(),
-            call_timeout: None,
+            timeouts: crate::plan::BulkheadTimeouts::default(),
         }],
     }
 }

@@ -1,6 +1,7 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
 mod breakers;
+mod hygiene;
 mod limits;
 mod schedules;
 
@@ -32,6 +33,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     daemon(&old.daemon, &new.daemon, &mut out);
     services(old, new, &mut out.changes);
     bulkheads(old, new, &mut out.changes);
+    hygiene::hygiene(old, new, &mut out.changes);
     breakers::breakers(&old.breakers, &new.breakers, &mut out.changes);
     limits::limits(&old.limits, &new.limits, &mut out.changes);
     schedules::schedules(old, new, &mut out.changes);
@@ -121,15 +123,6 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
                 before.cgroup.display()
             )),
             Some(_) => {}
-        }
-        let timeout = |plan: &BulkheadPlan| {
-            plan.call_timeout.map_or_else(|| "default".to_owned(), duration::format)
-        };
-        if let Some(before) = before.get(name.as_str())
-            && before.call_timeout != bulkhead.call_timeout
-        {
-            let (old, new) = (timeout(before), timeout(bulkhead));
-            lines.push(format!("bulkhead {name}: call_timeout {old} -> {new}"));
         }
     }
 }

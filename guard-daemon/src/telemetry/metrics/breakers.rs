@@ -31,7 +31,8 @@ pub struct CutSample {
     pub bulkhead: String,
     /// Service.
     pub destination: String,
-    /// `call_timeout`, `hold_over` or `open_pool`.
+    /// `call_timeout`, `connect_timeout`, `hold_over`, `open_pool`, `peer_closed`, `suspend` or
+    /// `link_change`.
     pub reason: &'static str,
     /// How many.
     pub count: u64,
