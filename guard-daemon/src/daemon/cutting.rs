@@ -19,6 +19,7 @@ use guard_common::abi::socket::{
     SOCKET_PROTECTED, SOCKET_RELEASED, SocketState as Remembered,
 };
 
+use super::bulkheads::LiveBulkhead;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use super::waits::storage_of;
@@ -240,7 +241,7 @@ impl Guard {
             let foreign: Vec<u32> = state
                 .bulkheads
                 .values()
-                .flat_map(|live| live.cgroup.network_namespaces().unwrap_or_default())
+                .flat_map(LiveBulkhead::network_namespaces)
                 .filter(|namespace| !namespace.own)
                 .map(|namespace| namespace.pid)
                 .collect();

@@ -15,6 +15,7 @@ mod error;
 mod footprint;
 mod handler;
 mod keeping;
+mod members;
 mod reload;
 mod run;
 mod schedules;

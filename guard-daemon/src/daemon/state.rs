@@ -16,6 +16,7 @@ use super::drills::ActiveDrill;
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
+use super::members::Members;
 use super::schedules::Schedules;
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
@@ -42,6 +43,8 @@ pub struct Guard {
     pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
     /// Wakes whoever runs the schedules.
     pub(crate) schedules_changed: tokio::sync::Notify,
+    /// Users who own bulkheads and may connect for that.
+    pub(crate) owners: crate::control::Owners,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }
@@ -61,6 +64,8 @@ pub(crate) struct State {
     pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
     /// Cgroups that guard made and that could not be removed with their bulkhead.
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
+    /// What runs in the bulkheads, and whose they are.
+    pub(crate) members: Members,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
     /// The drill that runs.

@@ -10,12 +10,14 @@ use ipnet::IpNet;
 mod breaker;
 mod diff;
 mod ids;
+mod orphans;
 mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
+pub use orphans::OrphanPlan;
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -160,6 +162,12 @@ pub struct BulkheadPlan {
     pub name: String,
     /// Path below the cgroup root, normal components only.
     pub cgroup: PathBuf,
+    /// Cgroups of others that belong to it too, from the root of the cgroup tree.
+    pub pattern: Option<String>,
+    /// The user, by name or number, to whom `cgroup` is delegated.
+    pub owner: Option<String>,
+    /// What becomes of processes whose main process has ended.
+    pub orphans: OrphanPlan,
     /// How long a call may stay without an answer; `None` = as the service's class says.
     pub call_timeout: Option<Duration>,
 }

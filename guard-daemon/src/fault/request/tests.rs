@@ -32,6 +32,9 @@ fn plan() -> Plan {
         bulkheads: vec![BulkheadPlan {
             name: "research".into(),
             cgroup: "research".into(),
+            pattern: None,
+            owner: None,
+            orphans: crate::plan::OrphanPlan::default(),
             call_timeout: None,
         }],
     }
