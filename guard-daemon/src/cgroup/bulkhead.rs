@@ -63,13 +63,9 @@ impl Bulkhead {
         let mut made = Vec::new();
         match descend(root, &names, &mut made, before_mkdir) {
             Ok(dir) => {
-                let id = fstat(&dir).map_err(|e| io("look at", &root.path().join(&relative), e))?;
-                let bulkhead = Self {
-                    dir,
-                    path: root.path().join(&relative),
-                    match_path: root.match_path().join(&relative),
-                    id: id.st_ino,
-                };
+                let (path, match_path) =
+                    (root.path().join(&relative), root.match_path().join(&relative));
+                let bulkhead = Self::of(dir, path, match_path)?;
                 Ok(Made { bulkhead, made: made.into_iter().map(|step| step.path).collect() })
             }
             Err(error) => {
@@ -77,6 +73,17 @@ impl Bulkhead {
                 Err(error)
             }
         }
+    }
+
+    fn of(dir: OwnedFd, path: PathBuf, match_path: PathBuf) -> Result<Self> {
+        let id = fstat(&dir).map_err(|e| io("look at", &path, e))?.st_ino;
+        Ok(Self { dir, path, match_path, id })
+    }
+
+    /// One that is there and stays as it is.
+    pub(super) fn adopt(dir: OwnedFd, path: PathBuf, match_path: PathBuf) -> Result<Self> {
+        check(&dir, &path)?;
+        Self::of(dir, path, match_path)
     }
 
     /// Absolute path.

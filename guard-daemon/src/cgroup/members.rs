@@ -15,14 +15,20 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 
 /// Command names of processes that serve more than one agent: freezing, limiting or killing
 /// their cgroup hits everyone. A tmux server, for one, lives in the first session's cgroup.
-const SHARED: [&str; 12] = [
+const SHARED: [&str; 18] = [
+    "abduco",
+    "conmon",
     "containerd",
     "containerd-shim",
     "crio",
     "dbus-broker",
     "dbus-daemon",
     "dockerd",
+    "dtach",
+    "init",
     "kubelet",
+    "podman",
+    "runc",
     "screen",
     "sshd",
     "systemd",
@@ -98,7 +104,8 @@ impl Bulkhead {
             Errno::EBUSY | Errno::EOPNOTSUPP => (
                 "the cgroup has controllers switched on for its children, and a cgroup holds \
                  either processes or such children",
-                "name one of its child cgroups as the bulkhead, or empty cgroup.subtree_control",
+                "put it into a cgroup inside (guardctl exec --sub), name one of its child cgroups as the \
+                 bulkhead, or empty cgroup.subtree_control",
             ),
             Errno::EACCES | Errno::EPERM => (
                 "guardd may not write to cgroup.procs here or in the cgroup that the process \

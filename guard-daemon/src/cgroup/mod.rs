@@ -6,21 +6,29 @@
 //! so that the caller can write the undo journal.
 
 mod bulkhead;
+mod delegate;
 mod error;
 mod hierarchy;
+mod kill;
 mod members;
 mod mountinfo;
+mod pattern;
 mod remove;
 mod root;
 pub mod systemd;
 mod walk;
+mod watch;
 
 pub use bulkhead::{Bulkhead, Made};
+pub use delegate::take_back;
 pub use error::{CgroupError, Result};
 pub use hierarchy::Hierarchy;
+pub use kill::End;
 pub use members::{NetworkNamespace, Procs};
+pub use pattern::{CgroupPattern, Scan, WILDCARDS};
 pub use remove::{Removed, remove_if_empty, remove_made};
 pub use root::Root;
+pub use watch::Watcher;
 
 #[cfg(test)]
 mod tests;

@@ -10,8 +10,8 @@ use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
-    DaemonPlan, Fail, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, Plan, Protocol,
-    SchedulePlan, ServiceClass, ServicePlan, TimeoutSettings,
+    DaemonPlan, Fail, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, OrphanPlan, Plan,
+    Protocol, SchedulePlan, ServiceClass, ServicePlan, TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -164,9 +164,13 @@ fn settings(node: &Node) -> BreakerSettings {
 fn bulkhead(entry: &Named) -> BulkheadPlan {
     // Absent: the bulkhead's name.
     let cgroup = entry.node.text("cgroup").unwrap_or(&entry.name);
+    let pattern = cgroup.starts_with('/').then(|| cgroup.to_owned());
     BulkheadPlan {
         name: entry.name.clone(),
-        cgroup: PathBuf::from(cgroup),
+        cgroup: PathBuf::from(if pattern.is_some() { &entry.name } else { cgroup }),
+        pattern,
+        owner: entry.node.text("owner").map(str::to_owned),
+        orphans: entry.node.table("orphans").map(orphans).unwrap_or_default(),
         timeouts: BulkheadTimeouts {
             own: timeouts(&entry.node),
             of_services: entry
@@ -177,5 +181,14 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
                 .map(|service| (service.name.clone(), timeouts(&service.node)))
                 .collect(),
         },
+    }
+}
+
+fn orphans(node: &Node) -> OrphanPlan {
+    let default = OrphanPlan::default();
+    OrphanPlan {
+        after: node.duration("after").unwrap_or(default.after),
+        grace: node.duration("grace").unwrap_or(default.grace),
+        end: node.text("action") == Some("end"),
     }
 }

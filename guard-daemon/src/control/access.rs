@@ -1,7 +1,11 @@
-//! Who may use the control socket: root, guardd's own user, members of the socket's group.
+//! Who may use the control socket: root, guardd's own user, members of the socket's group; and
+//! the owners of bulkheads, to put processes of theirs into those.
 //! The socket's mode says the same to the kernel; this is checked again for every connection,
 //! because a mode is easily changed and a descriptor easily handed on. Never lets a peer in
 //! because something about it could not be found out.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use nix::unistd::{Group, geteuid};
 use tracing::warn;
@@ -32,17 +36,36 @@ impl SocketGroup {
     }
 }
 
+/// What a peer may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything.
+    Full,
+    /// Put processes of its own into the bulkheads that it owns.
+    Owner,
+}
+
+/// Ids of the users who own bulkheads; a reload changes them.
+pub type Owners = Arc<RwLock<BTreeSet<u32>>>;
+
 /// Who may.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct AccessRule {
     own_uid: u32,
     group: Option<SocketGroup>,
+    owners: Owners,
 }
 
 impl AccessRule {
     /// Root, this process's effective user, and the members of `group` (`None` = no one else).
     pub fn new(group: Option<SocketGroup>) -> Self {
-        Self { own_uid: geteuid().as_raw(), group }
+        Self { own_uid: geteuid().as_raw(), group, owners: Owners::default() }
+    }
+
+    /// The same, and the owners of bulkheads.
+    #[must_use]
+    pub fn with_owners(self, owners: Owners) -> Self {
+        Self { owners, ..self }
     }
 
     /// With the group `guard`, if this host has it.
@@ -50,8 +73,17 @@ impl AccessRule {
         Self::new(SocketGroup::find())
     }
 
-    /// `Ok` if the peer may; else what to tell it.
-    pub fn check(&self, peer: &Peer) -> Result<(), ErrorBody> {
+    /// What the peer may; nothing = what to tell it.
+    pub fn check(&self, peer: &Peer) -> Result<Role, ErrorBody> {
+        let full = self.check_full(peer);
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        if full.is_err() && owners.contains(&peer.uid) {
+            return Ok(Role::Owner);
+        }
+        full.map(|()| Role::Full)
+    }
+
+    fn check_full(&self, peer: &Peer) -> Result<(), ErrorBody> {
         if peer.uid == 0 || peer.uid == self.own_uid {
             return Ok(());
         }
@@ -108,7 +140,21 @@ mod tests {
 
     fn rule(group: Option<u32>) -> AccessRule {
         let group = group.map(|gid| SocketGroup { gid, name: "guard".into() });
-        AccessRule { own_uid: 990, group }
+        AccessRule { own_uid: 990, group, owners: Owners::default() }
+    }
+
+    #[test]
+    fn owners_are_let_in_as_such_and_members_with_everything() {
+        let owners = Owners::default();
+        let rule = rule(Some(77)).with_owners(Arc::clone(&owners));
+        assert!(rule.check(&peer(1000, 5)).is_err());
+        owners.write().unwrap().extend([1000, 1001, 0]);
+        assert_eq!(rule.check(&peer(1000, 5)).unwrap(), Role::Owner);
+        assert_eq!(rule.check(&peer(1001, 77)).unwrap(), Role::Full);
+        assert_eq!(rule.check(&peer(0, 0)).unwrap(), Role::Full);
+        assert!(rule.check(&peer(1002, 5)).is_err());
+        owners.write().unwrap().clear();
+        assert!(rule.check(&peer(1000, 5)).is_err());
     }
 
     #[test]

@@ -91,8 +91,14 @@ pub struct BulkheadStatus {
     pub cgroup: String,
     /// `attached`, or `detached: REASON`.
     pub state: String,
-    /// Processes in the cgroup and below.
+    /// Cgroups of others that its pattern matches now, absolute paths.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<String>,
+    /// Processes in its cgroups and below.
     pub processes: u64,
+    /// Those of them that are left of runs that ended.
+    #[serde(default)]
+    pub orphans: u64,
     /// Connections open now, all services.
     pub connections: u64,
     /// One entry per service with any traffic, by name.
@@ -246,7 +252,8 @@ pub struct EventRecord {
     /// UTC, RFC 3339.
     pub time: String,
     /// `connect_failed`, `connected`, `call`, `call_failed`, `closed`, `fault_refused`,
-    /// `fault_injected`, `fault_ended`, `drill_begun`, `drill_ended`, `drill_scheduled`, `drill_skipped`, `drill_finished`, `halted`, `resumed`, `reloaded`, `resolved`, `bulkhead_attached`, …
+    /// `fault_injected`, `fault_ended`, `drill_begun`, `drill_ended`, `drill_scheduled`, `drill_skipped`, `drill_finished`, `halted`, `resumed`, `reloaded`, `resolved`,
+    /// `bulkhead_attached`, `cgroup_matched`, `cgroup_unmatched`, `orphans`, `orphans_ended`, `orphans_spared`, …
     pub kind: String,
     /// Bulkhead; empty if none.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -314,6 +321,13 @@ pub struct JoinRequest {
     /// Processes to move; empty = the process that asks (found by its socket's credentials).
     #[serde(default)]
     pub pids: Vec<u32>,
+    /// Into a cgroup of this name inside the bulkhead's, made if absent and removed when empty;
+    /// an empty name = one that guardd chooses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// The descendants of `pids` too.
+    #[serde(default)]
+    pub tree: bool,
 }
 
 /// Answer to `join`. `"schema": "guard.joined/1"`.
@@ -321,7 +335,7 @@ pub struct JoinRequest {
 pub struct Joined {
     /// `guard.joined/1`.
     pub schema: String,
-    /// Absolute path of the bulkhead's cgroup.
+    /// Absolute path of the cgroup that they are in now.
     pub cgroup: String,
     /// Processes moved.
     pub moved: Vec<u32>,

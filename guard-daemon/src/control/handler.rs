@@ -10,6 +10,21 @@ use super::api::{
 };
 use super::peer::Peer;
 
+/// What [`Handler::join`] shall do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinOrder {
+    /// Processes to move, in this order; never empty.
+    pub pids: Vec<u32>,
+    /// The process asks for itself, which `exec` does.
+    pub itself: bool,
+    /// As in [`JoinRequest::sub`](super::api::JoinRequest::sub).
+    pub sub: Option<String>,
+    /// Descendants too.
+    pub tree: bool,
+    /// The peer is nobody but the owner of a bulkhead.
+    pub owner_only: bool,
+}
+
 /// Answers requests. Every method runs in a task of its own to its end, even when the client
 /// has gone away in between: half a reload would be worse than an unread answer.
 pub trait Handler: Send + Sync + 'static {
@@ -110,13 +125,13 @@ pub trait Handler: Send + Sync + 'static {
         dry_run: bool,
     ) -> impl Future<Output = Result<Reloaded, ErrorBody>> + Send;
 
-    /// `POST /v1/bulkheads/NAME/join`. `pids` is never empty: a request without any means the
-    /// process that asks, and the server has put its pid in (and checked that it still runs).
+    /// `POST /v1/bulkheads/NAME/join`. A request without pids means the process that asks, and the
+    /// server has put its pid in (and checked that it still runs).
     fn join(
         &self,
         peer: Peer,
         bulkhead: String,
-        pids: Vec<u32>,
+        order: JoinOrder,
     ) -> impl Future<Output = Result<Joined, ErrorBody>> + Send;
 
     /// A peer that may not was turned away (and logged); for a counter.

@@ -6,6 +6,7 @@
 //! before the peer's credentials were checked.
 
 mod access;
+mod acl;
 pub mod api;
 mod bind;
 mod extract;
@@ -17,9 +18,10 @@ mod reply;
 mod routes;
 mod server;
 
-pub use access::{AccessRule, SocketGroup};
+pub use access::{AccessRule, Owners, Role, SocketGroup};
+pub use acl::let_in;
 pub use bind::{BindError, bind, remove_dead, unlink};
-pub use handler::Handler;
+pub use handler::{Handler, JoinOrder};
 pub use peer::Peer;
 pub use server::serve;
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::{Method, Response, StatusCode, Uri};
+use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post};
 use axum::{Router, http};
@@ -12,12 +13,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::error;
 
+use super::access::Role;
 use super::api::{
     BreakerRequest, BudgetRelease, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest,
     JoinRequest,
 };
 use super::extract::{Input, Params};
-use super::handler::Handler;
+use super::handler::{Handler, JoinOrder};
 use super::peer::Peer;
 use super::reply::{Failure, json};
 use super::{BODY_LIMIT_BYTES, follow};
@@ -55,6 +57,7 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/bulkheads/{name}/join", post(join::<H>))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn(within_role))
         // Input has its own limit, with an answer that says so.
         .layer(axum::extract::DefaultBodyLimit::max(BODY_LIMIT_BYTES))
         .with_state(App { handler, stop })
@@ -229,13 +232,15 @@ async fn reload<H: Handler>(
 async fn join<H: Handler>(
     State(app): State<App<H>>,
     Extension(peer): Extension<Peer>,
+    Extension(role): Extension<Role>,
     Path(bulkhead): Path<String>,
-    Input(JoinRequest { mut pids }): Input<JoinRequest>,
+    Input(JoinRequest { mut pids, sub, tree }): Input<JoinRequest>,
 ) -> Reply {
     if pids.contains(&0) {
         return Err(Failure::bad(StatusCode::BAD_REQUEST, "0 is not a process id", ""));
     }
-    if pids.is_empty() {
+    let itself = pids.is_empty();
+    if itself {
         if !peer.is_alive() {
             let error = "the process that asks is not visible to guardd (another pid namespace, or it is gone)";
             let help = "name its pid, as guardd's host sees it: guardctl move BULKHEAD PID";
@@ -243,7 +248,28 @@ async fn join<H: Handler>(
         }
         pids.push(peer.pid);
     }
-    answer(async move { app.handler.join(peer, bulkhead, pids).await }).await
+    let order = JoinOrder { pids, itself, sub, tree, owner_only: role == Role::Owner };
+    answer(async move { app.handler.join(peer, bulkhead, order).await }).await
+}
+
+/// Owners of bulkheads may let processes join, and nothing else.
+async fn within_role(
+    Extension(role): Extension<Role>,
+    Extension(peer): Extension<Peer>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
+    let path = request.uri().path();
+    if role == Role::Full || (path.starts_with("/v1/bulkheads/") && path.ends_with("/join")) {
+        return next.run(request).await;
+    }
+    let error = format!(
+        "uid {} may put its processes into the bulkheads that it owns, and nothing else; nothing \
+         was done",
+        peer.uid
+    );
+    let help = "use sudo, or ask for membership in group guard";
+    Failure::bad(StatusCode::FORBIDDEN, error, help).into_response()
 }
 
 async fn unknown_path(method: Method, uri: Uri) -> Response<Body> {

@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tower::ServiceExt;
 use tracing::{debug, error, warn};
 
-use super::access::AccessRule;
+use super::access::{AccessRule, Role};
 use super::api::ErrorBody;
 use super::handler::Handler;
 use super::peer::Peer;
@@ -54,9 +54,9 @@ pub async fn serve<H: Handler>(
                 let opened = accepted.and_then(|(stream, _)| Peer::of(&stream).map(|p| (stream, p)));
                 match opened {
                     Ok((stream, peer)) => {
-                        let refusal = refusal(&access, &peer, connections.len(), handler.as_ref());
+                        let admitted = admit(&access, &peer, connections.len(), handler.as_ref());
                         let routes = routes.clone();
-                        connections.spawn(connection(stream, peer, refusal, routes, stopped.clone()));
+                        connections.spawn(connection(stream, peer, admitted, routes, stopped.clone()));
                     }
                     Err(failed) => {
                         // Out of descriptors, for one: without the pause this would spin.
@@ -86,14 +86,14 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     }
 }
 
-/// What to answer instead of serving; `None` = serve.
-fn refusal<H: Handler>(
+/// As whom to serve, or what to answer instead.
+fn admit<H: Handler>(
     access: &AccessRule,
     peer: &Peer,
     open: usize,
     handler: &H,
-) -> Option<(StatusCode, ErrorBody)> {
-    if let Err(body) = access.check(peer) {
+) -> Result<Role, (StatusCode, ErrorBody)> {
+    let role = access.check(peer).map_err(|body| {
         warn!(
             uid = peer.uid,
             gid = peer.gid,
@@ -102,8 +102,8 @@ fn refusal<H: Handler>(
             body.error
         );
         handler.peer_refused(peer);
-        return Some((StatusCode::FORBIDDEN, body));
-    }
+        (StatusCode::FORBIDDEN, body)
+    })?;
     if open >= CONNECTIONS_MAX && peer.uid != 0 {
         warn!(
             uid = peer.uid,
@@ -116,26 +116,30 @@ fn refusal<H: Handler>(
             help: "end some of `guardctl events --follow`, or ask as root".into(),
             exit_code: 1,
         };
-        return Some((StatusCode::SERVICE_UNAVAILABLE, body));
+        return Err((StatusCode::SERVICE_UNAVAILABLE, body));
     }
-    None
+    Ok(role)
 }
 
 async fn connection(
     stream: UnixStream,
     peer: Peer,
-    refusal: Option<(StatusCode, ErrorBody)>,
+    admitted: Result<Role, (StatusCode, ErrorBody)>,
     routes: Router,
     mut stopped: watch::Receiver<bool>,
 ) {
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
-        let (routes, refusal) = (routes.clone(), refusal.clone());
+        let (routes, admitted) = (routes.clone(), admitted.clone());
         async move {
-            if let Some((status, body)) = refusal {
-                return Ok::<_, Infallible>(Failure::new(status, body).into_response());
-            }
+            let role = match admitted {
+                Ok(role) => role,
+                Err((status, body)) => {
+                    return Ok::<_, Infallible>(Failure::new(status, body).into_response());
+                }
+            };
             debug!(uid = peer.uid, pid = peer.pid, method = %request.method(), uri = %request.uri(), "control request");
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(role);
             routes.oneshot(request).await
         }
     });

@@ -31,7 +31,7 @@ pub(super) enum ClientError {
     #[error("no daemon answers at {} ({reason})", path.display())]
     NoDaemon { path: PathBuf, reason: &'static str },
     /// The socket is not for this user.
-    #[error("no permission to use {}: it is for root and members of the socket's group", path.display())]
+    #[error("no permission to use {}: it is for root, members of the socket's group and owners of bulkheads", path.display())]
     Denied { path: PathBuf },
     /// The path cannot be a socket.
     #[error("cannot connect to {}: {source}", path.display())]

@@ -1,5 +1,6 @@
 //! `guardctl exec`: joins the bulkhead with its own pid, then becomes the command. So terminal,
-//! signals, exit code, environment and directory pass through without any help of guard's.
+//! signals, exit code, environment and directory pass through without any help of guard's. With
+//! `--user` it has become that user before.
 //! Prints nothing of its own unless it fails.
 //!
 //! Exit codes as env(1): 125 guard failed, 126 the command cannot run, 127 it was not found.
@@ -13,6 +14,7 @@ use std::process::Command;
 use super::cli::ExecArgs;
 use super::client::{Client, percent_encode};
 use super::commands::block_on;
+use super::user::{self, Identity};
 use crate::control::api::{ErrorBody, JoinRequest, Joined};
 
 const GUARD_FAILED: u8 = 125;
@@ -21,16 +23,32 @@ const NOT_FOUND: u8 = 127;
 
 /// Becomes the command; comes back only with the reason why not.
 pub(super) fn run(socket: &Path, arguments: &ExecArgs) -> ErrorBody {
-    match join(socket, &arguments.bulkhead) {
-        Ok(()) => become_command(arguments),
-        Err(body) => ErrorBody { exit_code: GUARD_FAILED, ..body },
+    let failed = |body| ErrorBody { exit_code: GUARD_FAILED, ..body };
+    // Whatever can be wrong with the user is wrong before anything is moved.
+    let identity = match arguments.user.as_deref().map(identity).transpose() {
+        Ok(identity) => identity,
+        Err(body) => return failed(body),
+    };
+    match join(socket, arguments) {
+        Ok(()) => become_command(arguments, identity.as_ref()),
+        Err(body) => failed(body),
     }
 }
 
-fn join(socket: &Path, bulkhead: &str) -> Result<(), ErrorBody> {
+fn identity(text: &str) -> Result<Identity, ErrorBody> {
+    let found = user::find(text).and_then(|identity| identity.check().map(|()| identity));
+    found.map_err(|error| ErrorBody {
+        error: format!("--user {text}: {error}"),
+        help: "USER, USER:GROUP, or numbers of both; as root".into(),
+        exit_code: GUARD_FAILED,
+    })
+}
+
+fn join(socket: &Path, ExecArgs { bulkhead, sub, .. }: &ExecArgs) -> Result<(), ErrorBody> {
     let target = format!("/v1/bulkheads/{}/join", percent_encode(bulkhead));
     let client = Client::new(socket);
-    let request = async { client.post::<Joined>(&target, &JoinRequest::default()).await };
+    let order = JoinRequest { sub: sub.clone(), ..JoinRequest::default() };
+    let request = async { client.post::<Joined>(&target, &order).await };
     let joined = block_on(async { Ok(request.await?) })?;
     if joined.moved.contains(&std::process::id()) {
         return Ok(());
@@ -48,7 +66,7 @@ fn join(socket: &Path, bulkhead: &str) -> Result<(), ErrorBody> {
     })
 }
 
-fn become_command(arguments: &ExecArgs) -> ErrorBody {
+fn become_command(arguments: &ExecArgs, identity: Option<&Identity>) -> ErrorBody {
     let Some((program, rest)) = arguments.command.split_first() else {
         return ErrorBody {
             error: "no command".into(),
@@ -56,7 +74,14 @@ fn become_command(arguments: &ExecArgs) -> ErrorBody {
             exit_code: GUARD_FAILED,
         };
     };
-    let error = Command::new(program).args(rest).exec();
+    let mut command = Command::new(program);
+    if let Some(identity) = identity {
+        if let Err(error) = identity.become_it() {
+            return ErrorBody { error, help: String::new(), exit_code: GUARD_FAILED };
+        }
+        command.envs(identity.environment());
+    }
+    let error = command.args(rest).exec();
     let (exit_code, help) = match error.kind() {
         io::ErrorKind::NotFound => (NOT_FOUND, "not found on PATH, or its interpreter is missing"),
         io::ErrorKind::PermissionDenied => {

@@ -1,8 +1,10 @@
 //! Bulkheads on the host: cgroups made or adopted, programs attached, all of it taken back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::DaemonError;
+use super::members::Match;
 use super::state::State;
 use crate::cgroup::{self, Bulkhead, Made, Removed};
 use crate::journal::{Ticket, Undo};
@@ -15,7 +17,13 @@ pub(crate) struct LiveBulkhead {
     pub(crate) id: u32,
     pub(crate) cgroup: Bulkhead,
     /// Cgroups that guard made for it, outermost first, with their entries in the undo log.
-    made: Vec<(PathBuf, Ticket)>,
+    pub(super) made: Vec<(PathBuf, Ticket)>,
+    /// Cgroups of others that its pattern matches; only programs are attached to them.
+    pub(super) matches: BTreeMap<PathBuf, Match>,
+    /// Id of the user who owns it.
+    pub(super) owner: Option<u32>,
+    /// To whom its cgroup was given.
+    pub(super) delegated: Option<(u32, Ticket)>,
     /// `None` after its cgroup was removed behind guard's back.
     pub(crate) attached: Option<Attached>,
 }
@@ -34,12 +42,9 @@ impl LiveBulkhead {
 }
 
 /// Takes the programs off; what stays attached, for people.
-fn detach(attached: Option<Attached>) -> Vec<String> {
-    attached
-        .and_then(|attached| attached.detach().err())
-        .map(|e| e.to_string())
-        .into_iter()
-        .collect()
+fn detach(attached: Option<Attached>, matches: BTreeMap<PathBuf, Match>) -> Vec<String> {
+    let own = attached.and_then(|attached| attached.detach().err()).map(|e| e.to_string());
+    own.into_iter().chain(matches.into_values().filter_map(Match::detach)).collect()
 }
 
 impl State {
@@ -76,7 +81,15 @@ impl State {
         let attached = self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id);
         match attached {
             Ok(attached) => {
-                let live = LiveBulkhead { id, cgroup, made: tickets, attached: Some(attached) };
+                let live = LiveBulkhead {
+                    id,
+                    cgroup,
+                    made: tickets,
+                    matches: BTreeMap::new(),
+                    owner: None,
+                    delegated: None,
+                    attached: Some(attached),
+                };
                 self.bulkheads.insert(plan.name.clone(), live);
                 Ok(())
             }
@@ -91,9 +104,12 @@ impl State {
     /// processes go on unguarded. Returns what was left, one line each.
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
         let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
-        let mut left = detach(live.attached);
+        let mut left = detach(live.attached, live.matches);
         left.extend(self.kernel.forget_limits(live.id).err().map(|error| error.to_string()));
-        left.extend(self.remove_cgroups(live.made));
+        let mut made = self.forget_runs(name);
+        self.take_back(live.cgroup.path(), live.delegated);
+        made.extend(live.made);
+        left.extend(self.remove_cgroups(made));
         left
     }
 
@@ -101,8 +117,10 @@ impl State {
     pub(crate) fn remove_all_bulkheads(&mut self) -> Vec<String> {
         let mut made = std::mem::take(&mut self.left_cgroups);
         let mut left = Vec::new();
-        for (_, live) in std::mem::take(&mut self.bulkheads) {
-            left.extend(detach(live.attached));
+        for (name, live) in std::mem::take(&mut self.bulkheads) {
+            left.extend(detach(live.attached, live.matches));
+            made.extend(self.forget_runs(&name));
+            self.take_back(live.cgroup.path(), live.delegated);
             made.extend(live.made);
         }
         left.extend(self.remove_cgroups(made));
@@ -112,7 +130,8 @@ impl State {
     /// Takes programs off cgroups that are no bulkheads any more, and removes cgroups that an
     /// earlier guardd made and that no bulkhead needs.
     pub(crate) fn remove_what_an_earlier_guardd_left(&mut self) {
-        let bulkheads = self.bulkheads.values().map(|live| live.cgroup.id()).collect();
+        let cgroups = self.bulkheads.values().flat_map(LiveBulkhead::cgroups);
+        let bulkheads = cgroups.map(Bulkhead::id).collect();
         match self.kernel.detach_others(&bulkheads) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "cgroups that are no bulkheads any more: detached"),
@@ -132,7 +151,7 @@ impl State {
     /// Removes cgroups that guard made, innermost first. Those that are not empty are remembered
     /// for the stop (another bulkhead may live below), and stay in the undo log. Returns those
     /// that processes keep, one line each.
-    fn remove_cgroups(&mut self, mut made: Vec<(PathBuf, Ticket)>) -> Vec<String> {
+    pub(super) fn remove_cgroups(&mut self, mut made: Vec<(PathBuf, Ticket)>) -> Vec<String> {
         made.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         let mut left = Vec::new();
         for (path, ticket) in made {
@@ -157,7 +176,7 @@ impl State {
     }
 
     /// Marks entries as undone whose cgroups are gone or were never made.
-    fn settle(&mut self, entries: Vec<(PathBuf, Ticket)>) {
+    pub(super) fn settle(&mut self, entries: Vec<(PathBuf, Ticket)>) {
         for (path, ticket) in entries {
             if let Err(error) = self.undo.done(ticket) {
                 tracing::warn!(path = %path.display(), %error, "undo log not updated");

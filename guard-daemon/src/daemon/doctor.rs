@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::state::Guard;
+use super::state::{Guard, State};
 use crate::cgroup::{Hierarchy, systemd};
 use crate::control::api::{Check, CheckResult, Doctor};
 use crate::fault::Engines;
@@ -185,7 +185,8 @@ impl Guard {
                     format!("move the agents alone into it: guardctl exec {name} -- CMD"),
                 ));
             }
-            let namespaces = live.cgroup.network_namespaces().unwrap_or_default();
+            checks.extend(Self::pattern_check(&state, name));
+            let namespaces = live.network_namespaces();
             for foreign in namespaces.iter().filter(|namespace| !namespace.own) {
                 checks.push(problem(
                     CheckResult::Warning,
@@ -201,6 +202,23 @@ impl Guard {
         }
         checks.push(ok("bulkheads", format!("{good} of {} attached", state.bulkheads.len())));
         checks
+    }
+
+    /// A pattern that matches nothing may be meant as the path of a cgroup that guard makes.
+    fn pattern_check(state: &State, name: &str) -> Option<Check> {
+        let pattern = state.plan.bulkhead(name)?.pattern.as_deref()?;
+        let matches = state.bulkheads.get(name)?.matches.len();
+        if matches > 0 {
+            return Some(ok("bulkheads", format!("{name} takes in {matches} of {pattern}")));
+        }
+        Some(problem(
+            CheckResult::Warning,
+            "bulkheads",
+            format!("no cgroup matches {pattern} of {name}"),
+            "a path with a leading `/` names cgroups of others, and guard makes none of them",
+            "none needed, if they are still to come; else compare it with systemd-cgls, or drop the \
+             `/` to have the cgroup made",
+        ))
     }
 
     fn keeping_check(&self) -> Check {

@@ -243,7 +243,7 @@ fn planned(
     Ok(PlannedFault {
         bulkhead: spec.bulkhead.clone(),
         cgroup: live.cgroup.path().display().to_string(),
-        pids: live.cgroup.procs().map(|procs| procs.pids).unwrap_or_default(),
+        pids: live.pids(),
         service: service.unwrap_or("*").to_owned(),
         addresses: service
             .and_then(|name| state.plan.service(name))

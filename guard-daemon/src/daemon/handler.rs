@@ -12,7 +12,7 @@ use crate::control::api::{
     ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
     HaltRequest, Joined, Reloaded, Status, Waits,
 };
-use crate::control::{Handler, Peer};
+use crate::control::{Handler, JoinOrder, Peer};
 use crate::fault::{Context, Engine, FaultError, FaultSpec};
 use crate::observe::with_ids;
 use crate::plan::OTHER;
@@ -138,9 +138,9 @@ impl Handler for Control {
         &self,
         peer: Peer,
         bulkhead: String,
-        pids: Vec<u32>,
+        order: JoinOrder,
     ) -> Result<Joined, ErrorBody> {
-        self.blocking(move |guard| guard.join(&peer, &bulkhead, &pids)).await
+        self.blocking(move |guard| guard.join(&peer, &bulkhead, &order)).await
     }
 
     fn peer_refused(&self, _peer: &Peer) {
@@ -250,7 +250,7 @@ impl Guard {
             return Ok(Some(Engine::Edt));
         }
         if let Some(live) = state.bulkheads.get(&spec.bulkhead) {
-            let namespaces = live.cgroup.network_namespaces().unwrap_or_default();
+            let namespaces = live.network_namespaces();
             if let Some(foreign) = namespaces.iter().find(|n| !n.own) {
                 return Err(FaultError::Engine(format!(
                     "process {} of bulkhead {} is in another network namespace, where neither this \
@@ -260,10 +260,12 @@ impl Guard {
             }
         }
         let addresses: Vec<_> = nets.iter().map(ipnet::IpNet::addr).collect();
-        self.engines
+        let engine = self
+            .engines
             .choose(&addresses, longest)
-            .map(Some)
-            .map_err(|refusal| FaultError::Engine(refusal.to_string()))
+            .map_err(|refusal| FaultError::Engine(refusal.to_string()))?;
+        state.check_engine(engine, &spec.bulkhead)?;
+        Ok(Some(engine))
     }
 
     /// Ends a fault, tells everybody, and returns its record.
@@ -347,41 +349,5 @@ impl Guard {
         tracing::warn!(uid = peer.uid, message, "resumed");
         self.events.note("resumed", |event| event.message.clone_from(&message));
         Done { schema: "guard.done/1".into(), message }
-    }
-
-    fn join(&self, peer: &Peer, bulkhead: &str, pids: &[u32]) -> Result<Joined, ErrorBody> {
-        let state = self.lock();
-        let Some(live) = state.bulkheads.get(bulkhead) else {
-            let known: Vec<_> = state.bulkheads.keys().map(String::as_str).collect();
-            return Err(ErrorBody {
-                error: format!("no bulkhead is named {bulkhead:?}"),
-                help: format!("there are: {}", known.join(", ")),
-                exit_code: 2,
-            });
-        };
-        let mut moved = Vec::new();
-        for pid in pids {
-            live.cgroup.add(*pid).map_err(|error| ErrorBody {
-                error: format!("process {pid} was not moved to {bulkhead}: {error}"),
-                help: if moved.is_empty() {
-                    String::new()
-                } else {
-                    format!("moved before it: {moved:?}")
-                },
-                exit_code: 1,
-            })?;
-            moved.push(*pid);
-        }
-        tracing::info!(bulkhead, ?pids, uid = peer.uid, "processes joined");
-        self.events.note("joined", |event| {
-            bulkhead.clone_into(&mut event.bulkhead);
-            event.pid = pids.first().copied();
-            event.message = format!("{} processes, by uid {}", pids.len(), peer.uid);
-        });
-        Ok(Joined {
-            schema: "guard.joined/1".into(),
-            cgroup: live.cgroup.path().display().to_string(),
-            moved,
-        })
     }
 }

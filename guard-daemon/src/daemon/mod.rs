@@ -18,6 +18,7 @@ mod handler;
 mod hygiene;
 mod keeping;
 mod limits;
+mod members;
 mod reload;
 mod retry_budget;
 mod run;

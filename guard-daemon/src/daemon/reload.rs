@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::endpoints::names;
 use super::error::DaemonError;
+use super::members;
 use super::state::{Guard, State};
 use crate::config;
 use crate::control::api::{ErrorBody, Reloaded};
@@ -39,6 +40,7 @@ impl Guard {
             exit_code: 2,
         })?;
         let warnings = loaded.warnings.iter().map(ToString::to_string).collect();
+        let uids = (!dry_run).then(|| members::look_up(&loaded.plan));
         let mut state = self.lock();
         let diff = plan::diff(&state.plan, &loaded.plan);
         let reloaded = Reloaded {
@@ -47,8 +49,8 @@ impl Guard {
             needs_restart: diff.needs_restart,
             warnings,
         };
-        if !dry_run {
-            self.apply(&mut state, loaded.plan)?;
+        if let Some(uids) = uids {
+            self.apply(&mut state, loaded.plan, uids)?;
             state.config_loaded = Instant::now();
             self.schedules_changed.notify_one();
             for change in &reloaded.changes {
@@ -59,7 +61,12 @@ impl Guard {
     }
 
     /// Applies a plan. Keys that need a restart keep their old values.
-    fn apply(&self, state: &mut State, mut new: Plan) -> Result<(), DaemonError> {
+    fn apply(
+        &self,
+        state: &mut State,
+        mut new: Plan,
+        uids: members::Uids,
+    ) -> Result<(), DaemonError> {
         // Destructured, so that a new key must be sorted into one of the two kinds.
         let plan::DaemonPlan {
             mode: _,
@@ -131,6 +138,9 @@ impl Guard {
                 first_error.get_or_insert(error);
             }
         }
+        self.refresh_matches(state);
+        state.members.uids = uids;
+        self.settle_owners(state);
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
         state.write_breakers(&self.ids)?;

@@ -142,7 +142,7 @@ fn serve(
     let mut servers = vec![tokio::spawn(control::serve(
         listener,
         handler,
-        AccessRule::detect(),
+        AccessRule::detect().with_owners(Arc::clone(&guard.owners)),
         until_stopped(stopped.clone()),
     ))];
     if let Some(metrics) = metrics {

@@ -16,6 +16,7 @@ use super::cutting::CutOrder;
 use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
+use super::members::{self, Members};
 use super::run::take_down;
 use super::schedules::Schedules;
 use super::state::{Guard, State};
@@ -110,6 +111,7 @@ pub(super) fn start(
         root_ticket,
         bulkheads: BTreeMap::new(),
         left_cgroups,
+        members: Members::default(),
         resolved: Resolved::default(),
         drill: None,
         schedules: Schedules::load(&plan.daemon.state_dir),
@@ -138,6 +140,7 @@ pub(super) fn start(
         state: Mutex::new(state),
         scrapes: AtomicU64::new(0),
         last_scrape_ns: AtomicU64::new(0),
+        owners: crate::control::Owners::default(),
         peers_refused: AtomicU64::new(0),
         schedules_changed: tokio::sync::Notify::new(),
         cuts,
@@ -211,6 +214,11 @@ impl Guard {
         }
         state.follow_budgets();
         state.write_breakers(&self.ids)?;
+        state.adopt_runs();
+        state.load_mains();
+        self.refresh_matches(&mut state);
+        state.members.uids = members::look_up(&state.plan);
+        self.settle_owners(&mut state);
         state.remove_what_an_earlier_guardd_left();
         Ok(())
     }

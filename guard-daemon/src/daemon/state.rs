@@ -17,6 +17,7 @@ use super::drills::ActiveDrill;
 use super::endpoints::{Resolved, has_any_port};
 use super::error::DaemonError;
 use super::keeping::{BreakerModes, Keeping};
+use super::members::Members;
 use super::retry_budget::RetryBudgetFill;
 use super::schedules::Schedules;
 use crate::cgroup::{Hierarchy, Root};
@@ -44,6 +45,8 @@ pub struct Guard {
     pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
     /// Wakes whoever runs the schedules.
     pub(crate) schedules_changed: tokio::sync::Notify,
+    /// Users who own bulkheads and may connect for that.
+    pub(crate) owners: crate::control::Owners,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }
@@ -63,6 +66,8 @@ pub(crate) struct State {
     pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
     /// Cgroups that guard made and that could not be removed with their bulkhead.
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
+    /// What runs in the bulkheads, and whose they are.
+    pub(crate) members: Members,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
     /// The drill that runs.

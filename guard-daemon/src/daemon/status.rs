@@ -59,7 +59,9 @@ impl Guard {
                 name: name.clone(),
                 cgroup: live.cgroup.path().display().to_string(),
                 state: live.state_text(),
-                processes: live.cgroup.procs().map_or(0, |procs| procs.count()),
+                matches: live.matches.keys().map(|path| path.display().to_string()).collect(),
+                processes: live.process_count(),
+                orphans: state.members.orphans(name),
                 connections: services.iter().map(|service| service.connections).sum(),
                 limits: limits
                     .into_iter()
@@ -82,6 +84,7 @@ impl State {
                 problems.push(format!("bulkhead {name} is {text}"));
             }
         }
+        problems.extend(self.members.problems());
         for (name, why) in self.resolved.problems() {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }

@@ -61,6 +61,8 @@ impl Threads {
         threads.spawn("guard-cuts", move |stop| cutting.cut_until(&pools, stop))?;
         let linked = Arc::clone(guard);
         threads.spawn("guard-links", move |stop| follow_links(&linked, stop))?;
+        let watching = Arc::clone(guard);
+        threads.spawn("guard-members", move |stop| super::members::watch(&watching, stop))?;
         Ok(threads)
     }
 
@@ -199,6 +201,8 @@ impl Guard {
                 self.end_fault(&mut state, id, "cgroup removed");
             }
             let Some(done) = state.repair_bulkhead(&name, &self.ids) else { continue };
+            self.refresh_matches(&mut state);
+            self.settle_owners(&mut state);
             tracing::warn!("{done}");
             self.events.note("bulkhead_repaired", |event| {
                 event.bulkhead = name;

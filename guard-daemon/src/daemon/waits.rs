@@ -72,6 +72,12 @@ impl Guard {
             cuts: cut_samples(&state),
             stalls: state.stalls.iter().map(|(pair, n)| (pair.clone(), *n)).collect(),
             would_cut: state.would_cut.values().sum(),
+            would_end: state.members.would_end,
+            orphans: state
+                .bulkheads
+                .keys()
+                .map(|name| (name.clone(), state.members.orphans(name)))
+                .collect(),
             waits: waits.waits,
             map_entries: state.kernel.map_entries()?,
             programs: state.kernel.program_runs(),
@@ -79,10 +85,7 @@ impl Guard {
             bulkheads: state
                 .bulkheads
                 .iter()
-                .map(|(name, live)| {
-                    let processes = live.cgroup.procs().map_or(0, |procs| procs.count());
-                    (name.clone(), processes, live.attached.is_some())
-                })
+                .map(|(name, live)| (name.clone(), live.process_count(), live.attached.is_some()))
                 .collect(),
             reload_ok: state.reload_ok,
             config_age_seconds: state.config_loaded.elapsed().as_secs_f64(),
@@ -155,9 +158,9 @@ pub(super) fn storage_of(state: &State) -> Result<OwnedFd, DaemonError> {
 fn views(state: &State) -> BTreeMap<u32, BulkheadView> {
     let view = |live: &super::bulkheads::LiveBulkhead| {
         let stall_warn = state.cut_rules.stall_warn_seconds(live.id);
-        let namespaces = live.cgroup.network_namespaces().unwrap_or_default();
+        let namespaces = live.network_namespaces();
         BulkheadView {
-            pids: live.cgroup.procs().map(|procs| procs.pids).unwrap_or_default(),
+            pids: live.pids(),
             stall_warn_seconds: stall_warn,
             foreign_namespaces: namespaces.into_iter().filter(|n| !n.own).map(|n| n.pid).collect(),
         }

@@ -46,6 +46,13 @@ pub enum Undo {
         /// Its path.
         path: PathBuf,
     },
+    /// A cgroup given to a user.
+    CgroupDelegated {
+        /// Its path.
+        path: PathBuf,
+        /// The user's id.
+        uid: u32,
+    },
     /// A netfilter chain and the jump to it.
     IptablesChain {
         /// Address family.

@@ -77,6 +77,11 @@ pub fn undo(entry: &Entry) -> Result<UndoResult, UndoError> {
             Some(false) => Ok(not_ours(path, "not a cgroup any more")),
             None => Ok(UndoResult::Gone),
         },
+        Undo::CgroupDelegated { path, uid } => Ok(match crate::cgroup::take_back(path, *uid) {
+            Ok(true) => UndoResult::Removed,
+            Ok(false) => UndoResult::Gone,
+            Err(error) => UndoResult::LeftOver(error.to_string()),
+        }),
         Undo::DirMade { path } => remove_empty_directory(path),
         Undo::PinMade { path } => match path.parent().map(|dir| is_on(dir, BPF_FS_MAGIC)) {
             Some(Ok(Some(true))) => remove_file(path),

@@ -12,6 +12,7 @@ mod diff;
 mod hygiene;
 mod ids;
 mod limits;
+mod orphans;
 mod schedule;
 mod words;
 
@@ -22,6 +23,7 @@ pub use hygiene::{
 };
 pub use ids::{Ids, OTHER};
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
+pub use orphans::OrphanPlan;
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -176,6 +178,12 @@ pub struct BulkheadPlan {
     pub cgroup: PathBuf,
     /// What the bulkhead says of timeouts.
     pub timeouts: BulkheadTimeouts,
+    /// Cgroups of others that belong to it too, from the root of the cgroup tree.
+    pub pattern: Option<String>,
+    /// The user, by name or number, to whom `cgroup` is delegated.
+    pub owner: Option<String>,
+    /// What becomes of processes whose main process has ended.
+    pub orphans: OrphanPlan,
 }
 
 impl Plan {

@@ -60,6 +60,10 @@ pub struct Sample {
     pub stalls: Vec<((String, String), u64)>,
     /// Those that monitor mode left alone.
     pub would_cut: u64,
+    /// Orphans that monitor mode did not end.
+    pub would_end: u64,
+    /// Processes that are left of runs that ended, by bulkhead.
+    pub orphans: Vec<(String, u64)>,
     /// Hanging calls.
     pub waits: Vec<Wait>,
     /// Entries in use and capacity of maps.
@@ -336,6 +340,7 @@ impl Sample {
                 ("breaker", self.breakers.iter().map(|b| b.would_have).sum()),
                 ("limit", self.limits.iter().map(|s| s.limit.would_have).sum()),
                 ("end_connection", self.would_cut),
+                ("end_orphan", self.would_end),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
         )?;
@@ -371,6 +376,9 @@ impl Sample {
         };
         family("guard_bulkhead_processes", "Processes in the bulkhead and below")
             .gauges(encoder, per_bulkhead(|b| b.1 as f64))?;
+        let orphans = self.orphans.iter();
+        family("guard_bulkhead_orphans", "Processes left of runs whose main process has ended")
+            .gauges(encoder, orphans.map(|(name, n)| ([("bulkhead", name.clone())], *n as f64)))?;
         family(
             "guard_bulkhead_attached",
             "1 while the kernel programs of the bulkhead are attached",

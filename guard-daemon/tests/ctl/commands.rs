@@ -159,7 +159,7 @@ fn halt_resume_reload_and_move() {
     let moved = rig.run(&["move", "a b/\u{e9}?", "17", "18"]);
     assert_eq!(moved.out, "moved 2 processes into a b/?? (/x)\n");
     let joined = rig.handler.joined.lock().unwrap();
-    assert_eq!((joined[0].0.as_str(), &joined[0].1[..]), ("a b/\u{e9}?", &[17, 18][..]));
+    assert_eq!((joined[0].0.as_str(), &joined[0].1.pids[..]), ("a b/\u{e9}?", &[17, 18][..]));
 }
 
 #[test]

@@ -16,8 +16,9 @@ fn the_command_has_the_pid_that_joined() {
     assert_eq!((answer.code, answer.err.as_str()), (Some(0), ""));
     let pid: u32 = answer.out.trim().parse().unwrap();
     let joined = rig.handler.joined.lock().unwrap();
-    let (bulkhead, pids, peer) = &joined[0];
-    assert_eq!((bulkhead.as_str(), &pids[..], peer.pid), ("research", &[pid][..], pid));
+    let (bulkhead, order, peer) = &joined[0];
+    assert_eq!((bulkhead.as_str(), &order.pids[..], peer.pid), ("research", &[pid][..], pid));
+    assert!(order.itself && !order.tree && !order.owner_only && order.sub.is_none(), "{order:?}");
 }
 
 #[test]

@@ -11,11 +11,11 @@ use guard_daemon::control::api::{
     ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults,
     Footprint, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
 };
-use guard_daemon::control::{Handler, Peer};
+use guard_daemon::control::{Handler, JoinOrder, Peer};
 use tokio::sync::{broadcast, mpsc};
 
 pub(crate) struct TestHandler {
-    pub(crate) joined: Mutex<Vec<(String, Vec<u32>, Peer)>>,
+    pub(crate) joined: Mutex<Vec<(String, JoinOrder, Peer)>>,
     pub(crate) refused: Mutex<Vec<Peer>>,
     pub(crate) halts: Mutex<Vec<(String, Peer)>>,
     pub(crate) followers: AtomicU64,
@@ -137,7 +137,9 @@ impl Handler for TestHandler {
             name: "research".into(),
             cgroup: "/sys/fs/cgroup/research".into(),
             state: "attached".into(),
+            matches: Vec::new(),
             processes: 1,
+            orphans: 0,
             connections: 2,
             services: vec![service],
         };
@@ -348,12 +350,13 @@ impl Handler for TestHandler {
         Ok(Reloaded { schema: "guard.reload/1".into(), changes, needs_restart, warnings })
     }
 
-    async fn join(&self, peer: Peer, name: String, pids: Vec<u32>) -> Result<Joined, ErrorBody> {
+    async fn join(&self, peer: Peer, name: String, order: JoinOrder) -> Result<Joined, ErrorBody> {
         assert_ne!(name, "panic", "the panic that a test asked for");
         if name == "nowhere" {
             return Err(no("no bulkhead is called nowhere", 2));
         }
-        self.joined.lock().unwrap().push((name, pids.clone(), peer));
+        let pids = order.pids.clone();
+        self.joined.lock().unwrap().push((name, order, peer));
         Ok(Joined { schema: "guard.joined/1".into(), cgroup: "/x".into(), moved: pids })
     }
 

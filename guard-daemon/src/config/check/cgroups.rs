@@ -1,9 +1,11 @@
-//! Bulkheads are separate: none has the cgroup of another, or one inside it.
+//! Bulkheads are separate: none has the cgroup of another, or one inside it, nor may one match the
+//! patterns of two.
 
 use std::ops::Range;
 
+use crate::cgroup::WILDCARDS;
 use crate::config::diagnostic::Severity;
-use crate::config::read::Node;
+use crate::config::read::{Named, Node};
 use crate::config::sink::Sink;
 
 struct Place<'a> {
@@ -16,13 +18,22 @@ struct Place<'a> {
 
 pub(super) fn check(root: &Node, sink: &mut Sink) {
     let mut places: Vec<Place<'_>> = Vec::new();
+    let mut patterns: Vec<(&Named, &str)> = Vec::new();
     for entry in root.named("bulkheads") {
         let field = entry.node.field("cgroup");
         // Its name is its cgroup only if the file says nothing else.
         if field.is_none() && (entry.node.wrong.contains(&"cgroup") || !sink.is_complete()) {
             continue;
         }
-        let cgroup = entry.node.text("cgroup").unwrap_or(&entry.name);
+        // One with a pattern has a cgroup of its own besides, which bears its name.
+        let (cgroup, field) = match entry.node.text("cgroup") {
+            Some(pattern) if pattern.starts_with('/') => {
+                patterns.push((entry, pattern));
+                (entry.name.as_str(), None)
+            }
+            Some(cgroup) => (cgroup, field),
+            None => (entry.name.as_str(), field),
+        };
         places.push(Place {
             components: cgroup.split('/').collect(),
             name: &entry.name,
@@ -43,6 +54,54 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         }
         outer.push(place);
     }
+    for (index, (second, pattern)) in patterns.iter().enumerate() {
+        for (first, other) in &patterns[..index] {
+            if may_meet(pattern, other) {
+                report_patterns(first, second, sink);
+            }
+        }
+    }
+}
+
+/// Whether a cgroup that matches one may be, or lie inside, one that matches the other. What lies
+/// below `daemon.cgroup_root` is compared by guardd, when a cgroup appears.
+fn may_meet(one: &str, other: &str) -> bool {
+    one.split('/').zip(other.split('/')).all(|(a, b)| may_be_same(a, b))
+}
+
+/// Of two patterns, what is before the first wildcard and behind the last must fit.
+fn may_be_same(a: &str, b: &str) -> bool {
+    match (a.contains(WILDCARDS), b.contains(WILDCARDS)) {
+        (false, false) => a == b,
+        (true, false) => glob::Pattern::new(a).is_ok_and(|pattern| pattern.matches(b)),
+        (false, true) => may_be_same(b, a),
+        (true, true) => {
+            let head = |text| str::split(text, WILDCARDS).next().unwrap_or_default().to_owned();
+            let tail =
+                |text| str::rsplit(text, ['*', '?', ']']).next().unwrap_or_default().to_owned();
+            let (head_a, head_b, tail_a, tail_b) = (head(a), head(b), tail(a), tail(b));
+            (head_a.starts_with(&head_b) || head_b.starts_with(&head_a))
+                && (tail_a.ends_with(&tail_b) || tail_b.ends_with(&tail_a))
+        }
+    }
+}
+
+fn report_patterns(first: &Named, second: &Named, sink: &mut Sink) {
+    let span = |entry: &Named| {
+        entry.node.field("cgroup").map_or(entry.name_span.clone(), |field| field.span.clone())
+    };
+    let text = |entry: &Named| format!("{:?}", entry.node.text("cgroup").unwrap_or_default());
+    let message = format!(
+        "a cgroup may belong to both bulkhead `{}` and bulkhead `{}`",
+        first.name, second.name
+    );
+    let path = format!("{}.cgroup", second.node.path);
+    let found = sink
+        .make(Severity::Error, &span(second), &path, message)
+        .label(text(second))
+        .help("make the patterns so that no cgroup matches both, nor lies inside one that does")
+        .related(&span(first), text(first));
+    sink.push(found);
 }
 
 fn report(outer: &Place<'_>, inner: &Place<'_>, sink: &mut Sink) {
@@ -68,4 +127,25 @@ fn report(outer: &Place<'_>, inner: &Place<'_>, sink: &mut Sink) {
         .help(help)
         .related(first.span, label(first));
     sink.push(found);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_meet;
+
+    #[test]
+    fn patterns_that_may_meet() {
+        for (a, b, meet) in [
+            ("/system.slice/docker-*.scope", "/system.slice/docker-1.scope", true),
+            ("/system.slice/docker-*.scope", "/system.slice/ssh.service", false),
+            ("/system.slice/docker-*.scope", "/system.slice/docker-a*.scope", true),
+            ("/system.slice/docker-*.scope", "/system.slice/libpod-*.scope", false),
+            ("/system.slice/*.scope", "/system.slice/*.service", false),
+            ("/system.slice", "/system.slice/docker-*.scope", true),
+            ("/kubepods.slice/*", "/kubepods.slice/a.slice/cri-*.scope", true),
+            ("/a/b", "/a/c", false),
+        ] {
+            assert_eq!((may_meet(a, b), may_meet(b, a)), (meet, meet), "{a} {b}");
+        }
+    }
 }

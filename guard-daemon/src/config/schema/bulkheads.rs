@@ -14,10 +14,28 @@ pub(super) static BULKHEAD: &[Key] = &[
         "cgroup",
         Kind::CgroupPath,
         Absent::Words("the bulkhead's name"),
-        "Its cgroup, below `daemon.cgroup_root`: made if absent, or an existing slice or container. \
-         Bulkheads may not lie inside one another.",
+        "Its cgroup, below `daemon.cgroup_root`: made if absent, adopted if there. Or, with a leading \
+         `/`, a path or pattern from the root of the cgroup tree, such as \
+         \"/system.slice/docker-*.scope\": all cgroups that match, now or later, are in the \
+         bulkhead; guard makes, changes and removes none of them. Bulkheads may not lie inside one \
+         another.",
     )
     .example("\"agents/research\""),
+    Key::new(
+        "owner",
+        Kind::Line { min: 1, max: 255 },
+        Absent::Words("root alone"),
+        "A user (name or number) to whom the bulkhead's cgroup is delegated: to make cgroups in it \
+         and to run commands there with `guardctl exec`. Limits stay root's.",
+    )
+    .example("\"alice\""),
+    Key::new(
+        "orphans",
+        Kind::Table(ORPHANS),
+        Absent::Words("reported after 60s"),
+        "Processes that are left of a run (`guardctl exec`) whose main process has ended.",
+    )
+    .example("{ after = \"60s\", action = \"end\", grace = \"10s\" }"),
     Key::new(
         "memory_max",
         Kind::Size { min: MIB, max: PIB },
@@ -101,6 +119,32 @@ pub(super) static BULKHEAD: &[Key] = &[
         Absent::Words("those of [defaults.breaker]"),
         "Breaker settings of this bulkhead, by service.",
     ),
+];
+
+static ORPHANS: &[Key] = &[
+    Key::new(
+        "after",
+        Kind::Duration { min: Duration::from_millis(100), max: YEAR },
+        Absent::Value("\"60s\""),
+        "How long after the end of the main process what is left counts as orphans.",
+    )
+    .example("\"5m\""),
+    Key::new(
+        "action",
+        Kind::Choice(&["report", "end"]),
+        Absent::Value("\"report\""),
+        "\"report\" them (event, status, metric), or \"end\" them too: SIGTERM, and after `grace` \
+         SIGKILL. Only in cgroups that guard made, and never where a terminal multiplexer, sshd, \
+         init or a container runtime is in the same cgroup.",
+    )
+    .example("\"end\""),
+    Key::new(
+        "grace",
+        Kind::Duration { min: Duration::ZERO, max: YEAR },
+        Absent::Value("\"10s\""),
+        "How long they have between SIGTERM and SIGKILL.",
+    )
+    .example("\"30s\""),
 ];
 
 static TOKEN_BUDGET: &[Key] = &[

@@ -70,7 +70,7 @@ pub enum Kind {
     SocketPath,
     /// `"auto"` or an absolute path.
     CgroupRoot,
-    /// Relative path of normal components.
+    /// Relative path of normal components, or an absolute pattern.
     CgroupPath,
     /// Socket address, or `"off"`.
     Listen,
@@ -137,7 +137,9 @@ impl Kind {
             Self::RestartTarget => "name of a bulkhead of this file, or of a systemd unit".into(),
             Self::AbsolutePath | Self::SocketPath => "absolute path".into(),
             Self::CgroupRoot => "\"auto\" or an absolute path".into(),
-            Self::CgroupPath => "relative path such as \"agents/research\"".into(),
+            Self::CgroupPath => "relative path such as \"agents/research\", or pattern such as \
+                 \"/system.slice/docker-*.scope\""
+                .into(),
             Self::Listen => "address and port such as \"127.0.0.1:9729\", or \"off\"".into(),
             Self::SocketAddress => "address and port such as \"127.0.0.1:9000\"".into(),
             Self::Url => "URL such as \"http://127.0.0.1:8080/hook\"".into(),
@@ -170,7 +172,9 @@ impl Kind {
             Self::Percent { min, max } => format!("{min}% to {max}%"),
             Self::SocketPath => "at most 107 bytes, the kernel's limit for Unix sockets".into(),
             Self::CgroupPath => {
-                "no `..`, no leading `/`, no spaces; not inside another bulkhead's".into()
+                "no `..`, no spaces; `*`, `?`, `[abc]` after a leading `/` only; not inside another \
+                 bulkhead's"
+                    .into()
             }
             Self::Endpoints => {
                 "at least one; host, address or network, with or without port".into()

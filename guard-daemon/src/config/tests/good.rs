@@ -184,10 +184,27 @@ fn bulkheads_side_by_side_are_no_overlap() {
     plan("bulkheads.x.cgroup = \"r/a\"\nbulkheads.y.cgroup = \"r/ab\"");
 }
 
+#[test]
+fn a_pattern_has_a_cgroup_of_its_own_besides() {
+    let text = "[bulkheads.units]\ncgroup = \"/system.slice/*.service\"\nowner = \"alice\"\n\
+                orphans = { action = \"end\", after = \"5s\" }";
+    let bulkhead = &plan(text).bulkheads[0];
+    assert_eq!(bulkhead.cgroup.to_str(), Some("units"));
+    assert_eq!(bulkhead.pattern.as_deref(), Some("/system.slice/*.service"));
+    assert_eq!(bulkhead.owner.as_deref(), Some("alice"));
+    let orphans = bulkhead.orphans;
+    assert_eq!((orphans.after.as_secs(), orphans.grace.as_secs(), orphans.end), (5, 10, true));
+    // Which bears its name, and must not be another's; nor may patterns meet.
+    let same = "bulkheads.a.cgroup = \"/x/*\"\nbulkheads.b.cgroup = \"a\"";
+    assert!(brief(same)[0].contains("have the same cgroup"), "{:?}", brief(same));
+    let both = "bulkheads.a.cgroup = \"/x/*\"\nbulkheads.b.cgroup = \"/x/y\"";
+    assert!(brief(both)[0].contains("both bulkhead `a` and bulkhead `b`"), "{:?}", brief(both));
+}
+
 /// A wrong cgroup is one error: the bulkhead's name is not taken in its place.
 #[test]
 fn a_wrong_cgroup_overlaps_with_nothing() {
-    let text = "bulkheads.agents.cgroup = \"/x\"\nbulkheads.b.cgroup = \"agents/b\"";
+    let text = "bulkheads.agents.cgroup = \"x/../y\"\nbulkheads.b.cgroup = \"agents/b\"";
     assert_eq!(brief(text).len(), 1, "{:?}", brief(text));
 }
 

@@ -1,6 +1,7 @@
 //! Paths: absolute ones of files and directories, relative ones of cgroups.
 
 use super::{Problem, shown};
+use crate::cgroup::{CgroupPattern, WILDCARDS};
 
 /// Longest path of a Unix socket: `sun_path` without the final NUL.
 const SOCKET_PATH_BYTES: usize = 107;
@@ -48,22 +49,24 @@ pub(crate) fn check_socket(path: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Checks the path of a cgroup below the root: normal components only.
+/// Checks the path of a cgroup: below the root, normal components only; or an absolute pattern.
 pub(crate) fn check_cgroup(path: &str) -> Result<(), Problem> {
     let bad = |what: &str, label: &str, help: &str| Err(Problem::new(what, label, help));
     if path.is_empty() {
         return bad("is empty", "empty", "name a directory, such as \"agents/research\"");
     }
-    if path.starts_with('/') {
-        let relative = path.trim_matches('/');
-        return Err(Problem::new(
-            "must be relative to `daemon.cgroup_root`",
-            "starts with `/`",
-            format!("write \"{}\"", shown(relative)),
-        ));
-    }
     if path.chars().any(char::is_control) {
         return Err(control_characters());
+    }
+    if path.starts_with('/') {
+        return check_pattern(path);
+    }
+    if path.contains(WILDCARDS) {
+        return Err(Problem::new(
+            "has a pattern in a path that guard would make",
+            "a pattern",
+            format!("from the root of the cgroup tree: write \"/{}\"", shown(path)),
+        ));
     }
     if path.chars().any(char::is_whitespace) {
         return bad("must not contain spaces", "a space", "use `-` or `_` in its place");
@@ -97,6 +100,38 @@ pub(crate) fn check_cgroup(path: &str) -> Result<(), Problem> {
     }
     if path.len() > PATH_BYTES {
         return bad("is too long for a path", "too long", LENGTHS);
+    }
+    Ok(())
+}
+
+/// Where cgroup2 is mounted as a rule.
+const MOUNTS: [&str; 2] = ["/sys/fs/cgroup/unified/", "/sys/fs/cgroup/"];
+
+/// Checks a pattern of cgroups of others.
+fn check_pattern(pattern: &str) -> Result<(), Problem> {
+    let bad = |what: &str, label: &str, help: String| Err(Problem::new(what, label, help));
+    if let Some(below) = MOUNTS.iter().find_map(|mount| pattern.strip_prefix(mount)) {
+        return bad(
+            "must start at the root of the cgroup tree, not of the file system",
+            "where cgroup2 is mounted",
+            format!("write \"/{}\"", shown(below)),
+        );
+    }
+    if let Err(why) = CgroupPattern::parse(pattern) {
+        let help = "such as \"/system.slice/docker-*.scope\"; for a cgroup that guard makes, write \
+                    it without the leading `/`";
+        return bad(&format!("is no pattern of cgroups: {why}"), "no pattern", help.into());
+    }
+    let all = |part: &str| part.chars().all(|c| WILDCARDS.contains(&c));
+    if pattern.trim_matches('/').split('/').all(all) {
+        return bad(
+            "would match the whole host",
+            "every cgroup",
+            "name at least one slice, scope or service".into(),
+        );
+    }
+    if pattern.len() > PATH_BYTES || pattern.split('/').any(|c| c.len() > COMPONENT_BYTES) {
+        return bad("is too long for a path", "too long", LENGTHS.into());
     }
     Ok(())
 }

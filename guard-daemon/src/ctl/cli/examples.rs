@@ -46,7 +46,7 @@ Examples:
 pub(super) const EXEC: &str = "\
 Examples:
   guardctl exec research -- python3 agent.py --model small
-  guardctl exec writing bash
+  guardctl exec --user alice --sub=tests research -- make test
 
 The command takes the place of guardctl: same pid, terminal, environment and directory.
 Exit codes: those of CMD; 125 guard failed, 126 CMD cannot run, 127 CMD not found.";
@@ -54,9 +54,9 @@ Exit codes: those of CMD; 125 guard failed, 126 CMD cannot run, 127 CMD not foun
 pub(super) const MOVE: &str = "\
 Examples:
   guardctl move research 4711
-  guardctl move research 4711 4712 4713
+  guardctl move --tree research 4711
 
-Children started later stay in the bulkhead; those that run already must be named.";
+Children started later stay in the bulkhead; those that run already need --tree.";
 
 pub(super) const BREAKER: &str = "\
 Examples:

@@ -109,6 +109,9 @@ pub enum Command {
     Move {
         /// The bulkhead
         bulkhead: String,
+        /// Their children too, and the children of those
+        #[arg(long)]
+        tree: bool,
         /// Processes to move
         #[arg(required = true, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
         pids: Vec<u32>,
@@ -186,6 +189,12 @@ pub struct EventsArgs {
 pub struct ExecArgs {
     /// The bulkhead
     pub bulkhead: String,
+    /// Run it as this user: USER, USER:GROUP, or numbers; for root alone
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub user: Option<String>,
+    /// Give it a cgroup of its own inside the bulkhead (run-PID without a name), gone when empty
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub sub: Option<String>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,

@@ -50,7 +50,10 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
         Command::Drill(command) => drill::run(client, command, output).await,
-        Command::Move { bulkhead, pids } => join(client, &bulkhead, pids, output).await,
+        Command::Move { bulkhead, tree, pids } => {
+            let request = JoinRequest { pids, tree, ..JoinRequest::default() };
+            join(client, &bulkhead, &request, output).await
+        }
         Command::Halt { reason } => {
             let request = HaltRequest { reason: reason.join(" ") };
             let answer: Faults = client.post("/v1/halt", &request).await?;
@@ -75,11 +78,11 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
 async fn join(
     client: &Client,
     bulkhead: &str,
-    pids: Vec<u32>,
+    request: &JoinRequest,
     output: &Output,
 ) -> Result<u8, ErrorBody> {
     let target = format!("/v1/bulkheads/{}/join", percent_encode(bulkhead));
-    let answer: Joined = client.post(&target, &JoinRequest { pids }).await?;
+    let answer: Joined = client.post(&target, request).await?;
     output.answer(&answer, |_| view::joined(bulkhead, &answer))?;
     Ok(0)
 }

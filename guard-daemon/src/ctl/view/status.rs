@@ -102,7 +102,15 @@ fn bulkheads(status: &Status, look: &Look) -> String {
             table.row(row);
         }
     }
-    table.render(look)
+    let mut page = table.render(look);
+    for bulkhead in status.bulkheads.iter().filter(|bulkhead| !bulkhead.matches.is_empty()) {
+        let cgroups = counted(bulkhead.matches.len(), "cgroup", "cgroups");
+        let matches = bulkhead.matches.join(" ");
+        let line = format!("{} takes in {cgroups}: {}", clean(&bulkhead.name), clean(&matches));
+        page.push_str(&wrap(&line, 2, look.width));
+        page.push('\n');
+    }
+    page
 }
 
 fn service_cells(service: &ServiceStatus) -> [Cell; 8] {

@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::socket::EXCHANGE_HANDSHAKE;
 
+use super::bulkheads::LiveBulkhead;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use super::waits::storage_of;
@@ -207,7 +208,7 @@ impl Guard {
             let foreign: Vec<u32> = state
                 .bulkheads
                 .values()
-                .flat_map(|live| live.cgroup.network_namespaces().unwrap_or_default())
+                .flat_map(LiveBulkhead::network_namespaces)
                 .filter(|namespace| !namespace.own)
                 .map(|namespace| namespace.pid)
                 .collect();

@@ -37,6 +37,9 @@ fn plan() -> Plan {
             name: "research".into(),
             cgroup: "research".into(),
             timeouts: crate::plan::BulkheadTimeouts::default(),
+            pattern: None,
+            owner: None,
+            orphans: crate::plan::OrphanPlan::default(),
         }],
     }
 }

@@ -124,6 +124,20 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             )),
             Some(_) => {}
         }
+        if let Some(before) = before.get(name.as_str()) {
+            let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".into());
+            for (key, old, new) in [
+                ("pattern of cgroups", &before.pattern, &bulkhead.pattern),
+                ("owner", &before.owner, &bulkhead.owner),
+            ] {
+                if old != new {
+                    lines.push(format!("bulkhead {name}: {key} {} -> {}", text(old), text(new)));
+                }
+            }
+            if before.orphans != bulkhead.orphans {
+                lines.push(format!("bulkhead {name}: orphans changed"));
+            }
+        }
     }
 }
 

@@ -17,6 +17,8 @@ fn sample() -> Sample {
     Sample {
         schedules: vec![schedule],
         pairs: vec![pair],
+        would_end: 0,
+        orphans: vec![("research".into(), 3), ("writing".into(), 0)],
         bulkheads: vec![("research".into(), 2, true), ("writing".into(), 0, false)],
         reload_ok: true,
         scrapes: 1,

@@ -54,7 +54,9 @@ fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
         name: name.into(),
         cgroup: format!("/sys/fs/cgroup/{name}"),
         state: "attached".into(),
+        matches: Vec::new(),
         processes: 3,
+        orphans: 0,
         connections: 12,
         services,
     }
