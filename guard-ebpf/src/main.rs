@@ -21,6 +21,7 @@ mod http;
 mod maps;
 mod packet;
 mod plain;
+mod pressure;
 mod release;
 mod socket;
 mod sockops;

@@ -10,12 +10,13 @@ pub mod fault;
 pub mod ids;
 pub mod outcome;
 pub mod policy;
+pub mod pressure;
 pub mod socket;
 pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

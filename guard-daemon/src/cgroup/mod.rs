@@ -8,6 +8,7 @@
 mod bulkhead;
 mod error;
 mod hierarchy;
+pub mod limits;
 mod members;
 mod mountinfo;
 mod remove;

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod resources;
+
 use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
@@ -32,6 +34,7 @@ fn daemon(node: &Node) -> DaemonPlan {
     let path = |name: &str| PathBuf::from(node.text(name).unwrap_or_default());
     DaemonPlan {
         mode: node.text("mode").and_then(Mode::from_name).unwrap_or(Mode::Enforce),
+        strict: node.flag("strict"),
         state_dir: path("state_dir"),
         control_socket: path("control_socket"),
         metrics_listen: node.listen("metrics_listen"),
@@ -134,5 +137,7 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
         name: entry.name.clone(),
         cgroup: PathBuf::from(cgroup),
         call_timeout: entry.node.duration("call_timeout"),
+        limits: resources::limits(&entry.node),
+        pressure: resources::pressure(&entry.node),
     }
 }

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 mod breaker;
 mod drill;
 mod fault;
+mod resources;
 mod schedule;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
@@ -35,6 +36,7 @@ pub use drill::{
     DrillLine, DrillPlan, DrillRequest, Drills, Footprint, PlannedFault, RunningDrill,
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
+pub use resources::{LimitRecord, ResourceStatus};
 pub use schedule::{ScheduleStatus, ScheduledRun};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
@@ -91,6 +93,9 @@ pub struct BulkheadStatus {
     pub connections: u64,
     /// One entry per service with any traffic, by name.
     pub services: Vec<ServiceStatus>,
+    /// Memory, processors, processes.
+    #[serde(default)]
+    pub resources: ResourceStatus,
 }
 
 /// One (bulkhead, service) in [`Status`]: totals since guardd started.

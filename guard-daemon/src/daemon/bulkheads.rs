@@ -90,6 +90,7 @@ impl State {
     /// Detaches a bulkhead and removes the cgroups that guard made for it, if they are empty. Its
     /// processes go on unguarded. Returns what was left, one line each.
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
+        self.lift_limits(name);
         let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
         let mut left = detach(live.attached);
         left.extend(self.remove_cgroups(live.made));
@@ -98,6 +99,7 @@ impl State {
 
     /// Detaches all bulkheads and removes what guard made, for a clean stop.
     pub(crate) fn remove_all_bulkheads(&mut self) -> Vec<String> {
+        self.lift_all_limits();
         let mut made = std::mem::take(&mut self.left_cgroups);
         let mut left = Vec::new();
         for (_, live) in std::mem::take(&mut self.bulkheads) {
@@ -105,6 +107,7 @@ impl State {
             made.extend(live.made);
         }
         left.extend(self.remove_cgroups(made));
+        left.extend(self.switch_off_controllers());
         left
     }
 

@@ -63,6 +63,7 @@ impl Guard {
         // Destructured, so that a new key must be sorted into one of the two kinds.
         let plan::DaemonPlan {
             mode: _,
+            strict: _,
             state_dir,
             control_socket,
             metrics_listen,
@@ -81,6 +82,7 @@ impl Guard {
             on_exit,
             ..new.daemon
         };
+        self.foresee_limits(state, &new)?;
         state.number(&new, &self.ids)?;
         let old = state.plan.clone();
         let moved = |b: &&BulkheadPlan| new.bulkhead(&b.name).map(|n| &n.cgroup) != Some(&b.cgroup);
@@ -130,6 +132,7 @@ impl Guard {
                 first_error.get_or_insert(error);
             }
         }
+        self.set_all_limits(state);
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
         state.write_breakers(&self.ids)?;

@@ -96,7 +96,10 @@ pub(super) fn start(
             _ => None,
         })
         .collect();
+    let limits = super::limits::LimitBook::take_over(&mut undo);
     let state = State {
+        limits,
+        ladders: super::pressure::Ladders::default(),
         config_loaded: Instant::now(),
         reload_ok: true,
         lease,
@@ -203,6 +206,8 @@ impl Guard {
             state.add_bulkhead(&bulkhead, &self.ids)?;
         }
         state.write_breakers(&self.ids)?;
+        self.set_all_limits(&mut state);
+        self.insist_on_limits(&state)?;
         state.remove_what_an_earlier_guardd_left();
         Ok(())
     }

@@ -60,6 +60,7 @@ impl Guard {
                 processes: live.cgroup.procs().map_or(0, |procs| procs.count()),
                 connections: services.iter().map(|service| service.connections).sum(),
                 services,
+                resources: state.resources_of(name),
             }
         });
         bulkheads.collect()
@@ -79,6 +80,7 @@ impl State {
         for (name, why) in self.resolved.problems() {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }
+        problems.extend(self.limits.problems());
         if !self.reload_ok {
             problems.push("the last reload failed; the configuration before it is in force".into());
         }

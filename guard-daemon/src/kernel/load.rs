@@ -15,6 +15,7 @@ use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
+use guard_common::abi::pressure::PressureSwitch;
 use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
@@ -91,6 +92,8 @@ pub struct Kernel {
     pub(super) options: LoadOptions,
     pub(super) knows_errors: bool,
     pub(super) heartbeat: Array<MapData, u64>,
+    pub(super) pressure: HashMap<MapData, u32, PressureSwitch>,
+    pub(super) pressure_refused: HashMap<MapData, u32, u64>,
     pub(super) pins: Option<Pins>,
     /// Ids of the programs in the kernel, an earlier life's included, that keep their bulkhead's
     /// identity in our map.
@@ -157,6 +160,8 @@ impl Kernel {
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
             heartbeat: take!(ebpf, "HEARTBEAT"),
+            pressure: take!(ebpf, "PRESSURE"),
+            pressure_refused: take!(ebpf, "PRESSURE_REFUSED"),
             pins: pins.cloned(),
             identified: programs_with(&ebpf, "BULKHEAD")?,
             ebpf,

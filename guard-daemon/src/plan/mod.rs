@@ -10,12 +10,14 @@ use ipnet::IpNet;
 mod breaker;
 mod diff;
 mod ids;
+mod limits;
 mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
+pub use limits::{LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -38,6 +40,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// Enforce or monitor.
     pub mode: Mode,
+    /// Whether a limit that cannot be enforced is an error.
+    pub strict: bool,
     /// Journal, checkpoints, undo log.
     pub state_dir: PathBuf,
     /// Unix socket of the control interface.
@@ -162,6 +166,10 @@ pub struct BulkheadPlan {
     pub cgroup: PathBuf,
     /// How long a call may stay without an answer; `None` = as the service's class says.
     pub call_timeout: Option<Duration>,
+    /// Memory, processors, processes.
+    pub limits: LimitsPlan,
+    /// What is done under pressure; `None` = nothing.
+    pub pressure: Option<PressurePlan>,
 }
 
 impl Plan {

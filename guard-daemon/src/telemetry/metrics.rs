@@ -17,9 +17,11 @@ use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
 mod breakers;
+mod resources;
 mod schedules;
 
 pub use breakers::{CutSample, TransitionSample};
+pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
 
 const NS_PER_SECOND: f64 = 1e9;
@@ -73,6 +75,10 @@ pub struct Sample {
     pub halted: bool,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
+    /// Memory, processors, processes of each bulkhead.
+    pub resources: Vec<ResourceSample>,
+    /// Limits and stages of pressure plans that monitor mode left undone.
+    pub would_limit: u64,
 }
 
 /// The text of a scrape (OpenMetrics).
@@ -162,6 +168,7 @@ impl Collector for Sample {
         self.encode_breakers(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;
+        self.encode_resources(encoder)?;
         self.encode_daemon(encoder)
     }
 }
@@ -324,6 +331,7 @@ impl Sample {
                 ("fault", would),
                 ("breaker", self.breakers.iter().map(|b| b.would_have).sum()),
                 ("end_connection", self.would_cut),
+                ("limit", self.would_limit),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
         )?;

@@ -119,6 +119,7 @@ impl Handler for TestHandler {
             would_have: 0,
         };
         let bulkhead = BulkheadStatus {
+            resources: guard_daemon::control::api::ResourceStatus::default(),
             name: "research".into(),
             cgroup: "/sys/fs/cgroup/research".into(),
             state: "attached".into(),

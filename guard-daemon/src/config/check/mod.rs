@@ -6,6 +6,7 @@ mod daemon;
 mod endpoints;
 mod order;
 mod references;
+mod resources;
 mod schedules;
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -19,6 +20,7 @@ pub(super) fn all(root: &Node, sink: &mut Sink) {
     cgroups::check(root, sink);
     references::check(root, sink);
     order::check(root, sink);
+    resources::check(root, sink);
     schedules::check(root, sink);
     if sink.is_complete() && !sink.has_errors() && root.named("bulkheads").is_empty() {
         let message = "no bulkhead is configured, so nothing is guarded";

@@ -66,7 +66,7 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         Kind::Size { min, max } => {
             let value = size::parse(text).map_err(Some)?;
             in_range(kind, (min..=max).contains(&&value), text)?;
-            Ok(Value::Checked)
+            Ok(Value::Integer(value))
         }
         Kind::Rate { min, max } => {
             let value = rate::parse(text).map_err(Some)?;
@@ -76,7 +76,7 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         Kind::Percent { min, max } => {
             let value = size::parse_percent(text).map_err(Some)?;
             in_range(kind, (min..=max).contains(&&value), text)?;
-            Ok(Value::Checked)
+            Ok(Value::Number(value))
         }
         Kind::Choice(words) => checked(signals::one_of(text, words).map(drop)),
         Kind::Errno => checked(signals::one_of(text, signals::ERRNOS).map(drop)),

@@ -11,6 +11,7 @@ mod drill;
 mod find;
 mod kind;
 mod recovery;
+mod resources;
 mod schedule;
 mod services;
 

@@ -12,6 +12,7 @@ fn plan() -> Plan {
         schedules: Vec::new(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,
+            strict: false,
             state_dir: "/nowhere".into(),
             control_socket: "/nowhere/socket".into(),
             metrics_listen: None,
@@ -33,6 +34,8 @@ fn plan() -> Plan {
             name: "research".into(),
             cgroup: "research".into(),
             call_timeout: None,
+            limits: crate::plan::LimitsPlan::default(),
+            pressure: None,
         }],
     }
 }

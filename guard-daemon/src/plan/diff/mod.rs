@@ -1,6 +1,7 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
 mod breakers;
+mod resources;
 mod schedules;
 
 use std::collections::{HashMap, HashSet};
@@ -39,6 +40,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
 fn daemon(old: &DaemonPlan, new: &DaemonPlan, out: &mut PlanDiff) {
     let live = &mut out.changes;
     changed(live, "mode", &old.mode, &new.mode);
+    changed(live, "strict", &old.strict, &new.strict);
     let lease = |plan: &DaemonPlan| duration::format(plan.fault_lease);
     changed(live, "fault_lease", &lease(old), &lease(new));
     changed(live, "fail", &old.fail, &new.fail);
@@ -128,6 +130,9 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
         {
             let (old, new) = (timeout(before), timeout(bulkhead));
             lines.push(format!("bulkhead {name}: call_timeout {old} -> {new}"));
+        }
+        if let Some(before) = before.get(name.as_str()) {
+            resources::resources(before, bulkhead, lines);
         }
     }
 }
