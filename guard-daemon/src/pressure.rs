@@ -63,7 +63,7 @@ impl Ladder {
                 self.above_since = Some(now);
                 // At the end of the plan only what kills comes again.
                 if self.entered == plan.stages.len()
-                    && !plan.stages.last().is_some_and(|stage| *stage >= Stage::KillNewest)
+                    && plan.stages.last().is_none_or(|stage| *stage < Stage::KillNewest)
                 {
                     return Move::Stay;
                 }

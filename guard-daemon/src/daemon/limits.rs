@@ -185,8 +185,13 @@ impl State {
             let Some(own) = configured.iter().find(|own| own.file == setting.file) else {
                 if let Err((_, refusal)) = result {
                     let Refusal { why, cure } = refusal;
-                    tracing::warn!(bulkhead = plan.name, file = setting.file, why, cure,
-                        "a stage of the pressure plan has no effect");
+                    tracing::warn!(
+                        bulkhead = plan.name,
+                        file = setting.file,
+                        why,
+                        cure,
+                        "a stage of the pressure plan has no effect"
+                    );
                 }
                 continue;
             };
@@ -219,8 +224,11 @@ impl State {
                 setting.controller,
                 &mut |path, id| {
                     let controller = setting.controller.to_owned();
-                    let entry =
-                        Undo::ControllerOn { path: path.to_owned(), id, controller: controller.clone() };
+                    let entry = Undo::ControllerOn {
+                        path: path.to_owned(),
+                        id,
+                        controller: controller.clone(),
+                    };
                     let ticket = undo.intend(entry).map_err(|e| e.to_string())?;
                     switched.push((path.to_owned(), id, controller, ticket));
                     Ok(())
@@ -277,7 +285,8 @@ impl State {
 
     /// Takes back the values of these places (cgroup, file).
     fn lift(&mut self, wanted: impl Fn(&(PathBuf, String)) -> bool) {
-        let places: Vec<_> = self.limits.set.keys().filter(|place| wanted(place)).cloned().collect();
+        let places: Vec<_> =
+            self.limits.set.keys().filter(|place| wanted(place)).cloned().collect();
         for place in places {
             let Some(set) = self.limits.set.remove(&place) else { continue };
             let (path, file) = &place;
@@ -323,7 +332,8 @@ impl State {
     /// Switches controllers off again; after the bulkheads' cgroups are gone. Returns what stays.
     pub(super) fn switch_off_controllers(&mut self) -> Vec<String> {
         let mut left = Vec::new();
-        for (path, id, controller, ticket) in std::mem::take(&mut self.limits.switched).into_iter().rev()
+        for (path, id, controller, ticket) in
+            std::mem::take(&mut self.limits.switched).into_iter().rev()
         {
             match limits::switch_off(&path, id, &controller) {
                 Ok(_) => settle(&mut self.undo, ticket),
@@ -384,10 +394,10 @@ impl Guard {
         state.set_limits(plan);
         for new in state.limits.records(&plan.name) {
             let before = old.iter().find(|record| record.resource == new.resource);
-            let same = |r: &&LimitRecord| {
+            let same = |r: &LimitRecord| {
                 (&r.state, &r.value, &r.remark) == (&new.state, &new.value, &new.remark)
             };
-            if before.filter(same).is_none() {
+            if before.is_none_or(|before| !same(before)) {
                 self.tell_limit(&plan.name, new);
             }
         }
@@ -415,11 +425,13 @@ impl Guard {
             event.message = message;
         });
     }
+}
 
+impl State {
     /// With `daemon.strict`, whether every limit of the plan in force is enforced.
-    pub(super) fn insist_on_limits(&self, state: &State) -> Result<(), DaemonError> {
-        let problems: Vec<_> = state.limits.problems().collect();
-        if state.plan.daemon.strict && !state.monitor() && !problems.is_empty() {
+    pub(super) fn insist_on_limits(&self) -> Result<(), DaemonError> {
+        let problems: Vec<_> = self.limits.problems().collect();
+        if self.plan.daemon.strict && !self.monitor() && !problems.is_empty() {
             return Err(DaemonError::Limits(problems));
         }
         Ok(())
@@ -427,7 +439,7 @@ impl Guard {
 
     /// With `daemon.strict` in a new plan, whether its limits could be enforced, as far as can be seen
     /// without touching anything.
-    pub(super) fn foresee_limits(&self, state: &State, new: &Plan) -> Result<(), DaemonError> {
+    pub(super) fn foresee_limits(&self, new: &Plan) -> Result<(), DaemonError> {
         if !new.daemon.strict || new.daemon.mode == crate::plan::Mode::Monitor {
             return Ok(());
         }
@@ -435,14 +447,13 @@ impl Guard {
         for bulkhead in &new.bulkheads {
             for setting in limits::settings(&bulkhead.limits) {
                 let able = limits::check_controller(
-                    &state.hierarchy,
-                    &state.root,
+                    &self.hierarchy,
+                    &self.root,
                     &bulkhead.cgroup,
                     setting.controller,
                 );
-                let live = state.bulkheads.get(&bulkhead.name);
-                let harmless =
-                    || live.map_or(Ok(()), |live| live.cgroup.would_harm(&setting));
+                let live = self.bulkheads.get(&bulkhead.name);
+                let harmless = || live.map_or(Ok(()), |live| live.cgroup.would_harm(&setting));
                 if let Err(Refusal { why, cure }) = able.and_then(|()| harmless()) {
                     let (name, key) = (&bulkhead.name, setting.key);
                     problems.push(format!(

@@ -38,12 +38,11 @@ impl Guard {
         let mut told = Told::new();
         let mut next = Instant::now();
         while !stop.load(Ordering::Relaxed) {
-            let notified = match &watch {
-                Some(watch) => watch.wait(WAIT),
-                None => {
-                    std::thread::park_timeout(WAIT);
-                    false
-                }
+            let notified = if let Some(watch) = &watch {
+                watch.wait(WAIT)
+            } else {
+                std::thread::park_timeout(WAIT);
+                false
             };
             if notified {
                 std::thread::sleep(PAUSE);
@@ -87,12 +86,12 @@ impl Guard {
         let pids_before = old.map_or(pids, |old| old.pids_refused.unwrap_or(0));
         let throttled = new.throttled_periods.unwrap_or(0);
         let throttled_before = old.map_or(throttled, |old| old.throttled_periods.unwrap_or(0));
-        for (kind, before, now, words) in [
-            ("oom_kill", before.oom_kill, memory.oom_kill, "processes killed for want of memory"),
-            ("memory_at_max", before.max, memory.max, "times at memory_max"),
-            ("memory_at_high", before.high, memory.high, "times slowed down at memory_high"),
-            ("pids_at_max", pids_before, pids, "forks refused at pids_max"),
-            ("cpu_throttled", throttled_before, throttled, "periods cut short by cpu_max"),
+        for (kind, before, now, what) in [
+            ("oom_kill", before.oom_kill, memory.oom_kill, "killed for want of memory"),
+            ("memory_at_max", before.max, memory.max, "at memory_max"),
+            ("memory_at_high", before.high, memory.high, "slowed down at memory_high"),
+            ("pids_at_max", pids_before, pids, "a fork refused at pids_max"),
+            ("cpu_throttled", throttled_before, throttled, "a period cut short by cpu_max"),
         ] {
             let place = (bulkhead.to_owned(), kind);
             let at = told.get(&place).copied();
@@ -105,7 +104,7 @@ impl Guard {
                 continue;
             }
             told.insert(place, (Instant::now(), now));
-            let message = format!("{} {words}", now - since);
+            let message = format!("{what} ({} since the last word)", now - since);
             tracing::warn!(bulkhead, kind, "{message}");
             self.events.note(kind, |event| {
                 bulkhead.clone_into(&mut event.bulkhead);

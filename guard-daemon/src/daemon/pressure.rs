@@ -127,7 +127,8 @@ impl Guard {
             Stage::Freeze => {
                 state.limits.press(name, limits::frozen());
                 self.set_limits_of(state, plan);
-                let frozen = state.bulkheads.get(name).and_then(|l| l.cgroup.value("cgroup.freeze").ok());
+                let frozen =
+                    state.bulkheads.get(name).and_then(|l| l.cgroup.value("cgroup.freeze").ok());
                 if frozen.as_deref() != Some("1") {
                     return Err("cgroup.freeze could not be set; the log says why".into());
                 }
@@ -166,8 +167,7 @@ impl Guard {
         let name = &plan.name;
         match stage {
             Stage::Throttle | Stage::Freeze => {
-                let file =
-                    if stage == Stage::Freeze { "cgroup.freeze" } else { "memory.high" };
+                let file = if stage == Stage::Freeze { "cgroup.freeze" } else { "memory.high" };
                 if let Some(pressing) = state.limits.pressing.get_mut(name) {
                     pressing.retain(|setting| setting.file != file);
                 }
@@ -209,9 +209,8 @@ impl Guard {
 
     /// Takes back the stages of bulkheads that have no pressure plan any more, or are gone.
     pub(super) fn drop_ladders(&self, state: &mut State) {
-        let with_plan = |name: &String| {
-            state.plan.bulkhead(name).is_some_and(|plan| plan.pressure.is_some())
-        };
+        let with_plan =
+            |name: &String| state.plan.bulkhead(name).is_some_and(|plan| plan.pressure.is_some());
         let names: Vec<_> =
             state.ladders.by_bulkhead.keys().filter(|name| !with_plan(name)).cloned().collect();
         for name in names {

@@ -82,7 +82,7 @@ impl Guard {
             on_exit,
             ..new.daemon
         };
-        self.foresee_limits(state, &new)?;
+        state.foresee_limits(&new)?;
         state.number(&new, &self.ids)?;
         let old = state.plan.clone();
         let moved = |b: &&BulkheadPlan| new.bulkhead(&b.name).map(|n| &n.cgroup) != Some(&b.cgroup);

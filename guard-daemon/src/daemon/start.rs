@@ -207,7 +207,7 @@ impl Guard {
         }
         state.write_breakers(&self.ids)?;
         self.set_all_limits(&mut state);
-        self.insist_on_limits(&state)?;
+        state.insist_on_limits()?;
         state.remove_what_an_earlier_guardd_left();
         Ok(())
     }

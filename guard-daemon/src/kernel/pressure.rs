@@ -26,9 +26,7 @@ impl Kernel {
             Some(errno) => PressureSwitch { until_ns, errno, pad: 0 },
             None => PressureSwitch::default(),
         };
-        self.pressure
-            .insert(bulkhead, switch, 0)
-            .map_err(KernelError::map("PRESSURE", "writing"))
+        self.pressure.insert(bulkhead, switch, 0).map_err(KernelError::map("PRESSURE", "writing"))
     }
 
     /// Connections refused so far; `None` if it was never asked to.

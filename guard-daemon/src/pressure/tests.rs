@@ -25,7 +25,12 @@ fn above() -> Level {
 }
 
 /// What happens at these seconds of these levels.
-fn run(plan: &PressurePlan, ladder: &mut Ladder, at: Instant, levels: &[(u64, Level)]) -> Vec<(u64, Move)> {
+fn run(
+    plan: &PressurePlan,
+    ladder: &mut Ladder,
+    at: Instant,
+    levels: &[(u64, Level)],
+) -> Vec<(u64, Move)> {
     let mut moves = Vec::new();
     for (second, level) in levels {
         match ladder.step(plan, level, at + *second as u32 * SECOND) {

@@ -13,13 +13,18 @@ use nix::errno::Errno;
 const PAGE: usize = 4096;
 
 /// `hold BYTES`: so much memory, touched. `free`: none. `spin N`: N threads that never sleep.
-/// `forks N`: N children that sleep; how many came. `bomb`: children that make children, for ever.
+/// `forks N`: N children that sleep; how many came. `devour BYTES`: a child that holds so much, again
+/// and again, for ever. `bomb`: children that make children, for ever.
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("sleep") => loop {
             thread::sleep(Duration::from_secs(3600));
         },
         Some("bomb") => bomb(),
+        Some("eat") => {
+            drop(touched(std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(0)));
+            Ok(())
+        }
         _ => obey(),
     }
 }
@@ -39,11 +44,7 @@ fn obey() -> Result<()> {
         match order {
             "hold" => {
                 let bytes = number();
-                let mut block = vec![0_u8; bytes];
-                for place in (0..bytes).step_by(PAGE) {
-                    block[place] = 1;
-                }
-                held.push(block);
+                held.push(touched(bytes));
                 say(format!("held {bytes}"))?;
             }
             "free" => {
@@ -74,6 +75,17 @@ fn obey() -> Result<()> {
                 }
                 say(format!("forked {} refused {refused}", wanted - refused))?;
             }
+            "devour" => {
+                let bytes = number().to_string();
+                thread::spawn(move || {
+                    loop {
+                        if let Ok(mut child) = start(&["eat", &bytes]) {
+                            drop(child.wait());
+                        }
+                    }
+                });
+                say("devours".into())?;
+            }
             "bomb" => {
                 again("bomb").context("cannot start the bomb")?;
                 say("lit".into())?;
@@ -98,9 +110,22 @@ fn bomb() -> Result<()> {
     }
 }
 
+/// Memory of which every page is there.
+fn touched(bytes: usize) -> Vec<u8> {
+    let mut block = vec![0_u8; bytes];
+    for place in (0..bytes).step_by(PAGE) {
+        block[place] = 1;
+    }
+    std::hint::black_box(block)
+}
+
 fn again(how: &str) -> std::io::Result<Child> {
+    start(&[how])
+}
+
+fn start(arguments: &[&str]) -> std::io::Result<Child> {
     Command::new(std::env::current_exe()?)
-        .arg(how)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -87,13 +87,7 @@ pub fn throttle(bytes: u64) -> Setting {
 
 /// `cgroup.freeze`: no process runs.
 pub fn frozen() -> Setting {
-    Setting {
-        key: "freeze",
-        controller: "",
-        file: "cgroup.freeze",
-        value: "1".into(),
-        number: 1.0,
-    }
+    Setting { key: "freeze", controller: "", file: "cgroup.freeze", value: "1".into(), number: 1.0 }
 }
 
 /// Memory limits are kept in whole pages; what is written must be what is read back.

@@ -112,8 +112,9 @@ fn field(text: &str, name: &str) -> Option<u64> {
 fn parse(text: &str) -> Option<Pressure> {
     let line = |kind: &str| {
         let rest = text.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(' '))?;
-        let value =
-            |name: &str| rest.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        let value = |name: &str| {
+            rest.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
+        };
         Some(Stall {
             avg10: value("avg10")?.parse().ok()?,
             total_us: value("total")?.parse().ok()?,

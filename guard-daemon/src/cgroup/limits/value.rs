@@ -112,9 +112,8 @@ impl Bulkhead {
         }
         Err(Refusal::new(
             format!(
-                "it uses {} bytes that cannot be reclaimed, so that the kernel would kill in it at \
-                 once",
-                used
+                "it uses {used} bytes that cannot be reclaimed, so that the kernel would kill in it \
+                 at once"
             ),
             "guard sets it as soon as there is room; end what uses the memory, or raise `memory_max`",
         ))

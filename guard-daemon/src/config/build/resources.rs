@@ -13,9 +13,7 @@ pub(super) fn limits(node: &Node) -> LimitsPlan {
         memory_max: node.integer("memory_max"),
         memory_high: node.integer("memory_high"),
         memory_swap_max: node.integer("memory_swap_max"),
-        memory_oom_group: node
-            .given("memory_oom_group")
-            .map(|_| node.flag("memory_oom_group")),
+        memory_oom_group: node.given("memory_oom_group").map(|_| node.flag("memory_oom_group")),
         cpu_max: node.number("cpu_max"),
         cpu_weight: node.integer("cpu_weight"),
         pids_max: node.integer("pids_max"),

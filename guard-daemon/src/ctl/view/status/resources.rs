@@ -78,9 +78,8 @@ fn in_use(record: &LimitRecord, resources: &ResourceStatus) -> String {
 }
 
 fn at_the_limit(record: &LimitRecord, resources: &ResourceStatus) -> String {
-    let times = |n: Option<u64>, words: &str| {
-        n.filter(|n| *n > 0).map(|n| format!("{} {words}", count(n)))
-    };
+    let times =
+        |n: Option<u64>, words: &str| n.filter(|n| *n > 0).map(|n| format!("{} {words}", count(n)));
     match record.resource.as_str() {
         "memory_max" => times(resources.oom_kills, "killed")
             .or_else(|| times(resources.memory_max_events, "times reached")),
