@@ -19,5 +19,6 @@ pub mod kernel;
 pub mod net;
 pub mod observe;
 pub mod plan;
+pub mod pressure;
 pub mod schedule;
 pub mod telemetry;

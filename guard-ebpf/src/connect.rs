@@ -18,7 +18,7 @@ use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, hygiene, limits, maps, plain, socket};
+use crate::{atomics, emit, faults, hygiene, limits, maps, plain, pressure, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -70,6 +70,10 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     let pair = PairKey { bulkhead, service: destination.service };
     let Some(stats) = maps::pair_stats(pair) else { return ALLOW };
     atomics::add(&raw mut stats.connects, 1);
+    let errno = pressure::refused(control, pair, destination, is_stream(ctx));
+    if errno != 0 {
+        return errno_verdict(errno);
+    }
     let entry = entered(pair, destination, is_stream(ctx));
     if entry.errno != 0 {
         return errno_verdict(entry.errno);

@@ -23,6 +23,7 @@ mod limits;
 mod maps;
 mod packet;
 mod plain;
+mod pressure;
 mod release;
 mod socket;
 mod sockops;

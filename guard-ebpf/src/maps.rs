@@ -22,6 +22,7 @@ use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
 use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
+use guard_common::abi::pressure::PressureSwitch;
 use guard_common::abi::socket::SocketState;
 use guard_common::abi::stats::{HookStats, PairStats};
 use guard_common::logic::http::RetryAfter;
@@ -76,6 +77,14 @@ static ZERO_STATS: Array<PairStats> = Array::with_max_entries(1, 0);
 /// One entry: what went wrong inside the hooks.
 #[map]
 static HOOK_STATS: PerCpuArray<HookStats> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bulkheads under pressure whose new connections are refused.
+#[map]
+static PRESSURE: HashMap<u32, PressureSwitch> = HashMap::with_max_entries(4_096, NO_PREALLOC);
+
+/// How many were; the daemon makes the entries.
+#[map]
+static PRESSURE_REFUSED: HashMap<u32, u64> = HashMap::with_max_entries(4_096, NO_PREALLOC);
 
 /// Active fault rules.
 #[map]
@@ -204,6 +213,19 @@ pub(crate) fn bulkhead() -> u32 {
 #[inline(always)]
 pub(crate) fn control() -> Option<&'static Control> {
     CONTROL.get(0)
+}
+
+/// What the daemon says about a bulkhead under pressure.
+#[inline(always)]
+pub(crate) fn pressure(bulkhead: u32) -> Option<PressureSwitch> {
+    // SAFETY: a copy of a map value; a torn one is a refusal too many or too few.
+    unsafe { PRESSURE.get(bulkhead) }.copied()
+}
+
+/// Counter of what pressure has refused.
+#[inline(always)]
+pub(crate) fn pressure_refused(bulkhead: u32) -> Option<*mut u64> {
+    PRESSURE_REFUSED.get_ptr_mut(bulkhead)
 }
 
 /// Whether the daemon has been silent for longer than breakers may act without it.

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may die of what it did not expect")]
 
 use std::fs;
-use std::path::Path;
 
 use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::requires;
@@ -31,26 +30,6 @@ fn pure_cgroup2_is_found_and_used() {
     assert!(doctor.stdout.contains("cgroup2 (pure) at /sys/fs/cgroup"), "{}", doctor.stdout);
     assert_eq!(doctor.code, 0, "{}", doctor.stdout);
     assert!(guardd.bulkhead("a").join("cgroup.procs").is_file());
-}
-
-/// Limits need these controllers. guardd makes cgroups only so far: when it sets limits, what
-/// they do belongs here, because no other machine of ours has them all in cgroup2.
-#[test]
-fn the_controllers_of_limits_can_be_switched_on_for_bulkheads() {
-    if !requires::vm("the_controllers_of_limits_can_be_switched_on_for_bulkheads") {
-        return;
-    }
-    let root = Path::new("/sys/fs/cgroup");
-    let guardd = Guardd::start(GuarddConfig::new(BODY)).unwrap();
-    let parent = guardd.cgroup().path().to_owned();
-    for (controller, file) in [("memory", "memory.max"), ("cpu", "cpu.max"), ("pids", "pids.max")] {
-        for dir in [root, &parent] {
-            let control = dir.join("cgroup.subtree_control");
-            fs::write(&control, format!("+{controller}"))
-                .unwrap_or_else(|error| panic!("{controller} in {}: {error}", dir.display()));
-        }
-        assert!(guardd.bulkhead("a").join(file).is_file(), "{file}");
-    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod ids;
 pub mod limits;
 pub mod outcome;
 pub mod policy;
+pub mod pressure;
 pub mod socket;
 pub mod stats;
 

@@ -13,6 +13,8 @@ pub const FLAG_VERBOSE_EVENTS: u32 = 1;
 pub const FLAG_ANY_PORT_ENDPOINTS: u32 = 2;
 /// Some breaker holds calls instead of refusing them: SYNs are looked at.
 pub const FLAG_HOLDS: u32 = 4;
+/// Some bulkhead under pressure refuses new connections.
+pub const FLAG_PRESSURE: u32 = 0x100;
 
 /// Ports that no fault and no refusal ever touches, beside those of [`Control`].
 pub const SSH_PORT: u16 = 22;

@@ -10,6 +10,7 @@ mod delegate;
 mod error;
 mod hierarchy;
 mod kill;
+pub mod limits;
 mod members;
 mod mountinfo;
 mod pattern;

@@ -105,6 +105,11 @@ impl Root {
         self.unit
     }
 
+    /// Whether systemd manages it by itself: it has not delegated it, and suffers no other writer.
+    pub fn is_managed_by_systemd(&self) -> bool {
+        self.unit.is_none() && systemd::is_pid_1(Path::new("/")) && !in_unit(&self.match_path)
+    }
+
     /// What an operator should know, one line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

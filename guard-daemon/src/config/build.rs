@@ -6,6 +6,8 @@ mod limits;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+mod resources;
+
 use super::read::{Named, Node};
 use crate::config::text::signals;
 use crate::plan::{
@@ -37,6 +39,7 @@ fn daemon(node: &Node) -> DaemonPlan {
     let path = |name: &str| PathBuf::from(node.text(name).unwrap_or_default());
     DaemonPlan {
         mode: node.text("mode").and_then(Mode::from_name).unwrap_or(Mode::Enforce),
+        strict: node.flag("strict"),
         state_dir: path("state_dir"),
         control_socket: path("control_socket"),
         metrics_listen: node.listen("metrics_listen"),
@@ -181,6 +184,8 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
                 .map(|service| (service.name.clone(), timeouts(&service.node)))
                 .collect(),
         },
+        limits: resources::limits(&entry.node),
+        pressure: resources::pressure(&entry.node),
     }
 }
 

@@ -32,6 +32,7 @@ mod budget;
 mod drill;
 mod fault;
 mod limits;
+mod resources;
 mod schedule;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
@@ -41,6 +42,7 @@ pub use drill::{
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
 pub use limits::LimitStatus;
+pub use resources::{LimitRecord, ResourceStatus};
 pub use schedule::{ScheduleStatus, ScheduledRun};
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
@@ -107,6 +109,9 @@ pub struct BulkheadStatus {
     /// out.
     #[serde(default)]
     pub limits: Vec<LimitStatus>,
+    /// Memory, processors, processes.
+    #[serde(default)]
+    pub resources: ResourceStatus,
 }
 
 /// One (bulkhead, service) in [`Status`]: totals since guardd started.

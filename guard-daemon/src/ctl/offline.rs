@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+mod limits;
+
 use serde::Serialize;
 
 use super::output::Output;
@@ -76,6 +78,7 @@ fn line(file: &CheckedFile) -> String {
 fn check_file(path: &Path, color: bool) -> CheckedFile {
     let mut kind = FileKind::Configuration;
     let mut summary = String::new();
+    let (mut on_this_host, mut fatal) = (String::new(), false);
     let name = path.display().to_string();
     let read = config::read_text(path, config::IF_MISSING).and_then(|text| {
         if drill_file::is_drill(&text) {
@@ -85,10 +88,11 @@ fn check_file(path: &Path, color: bool) -> CheckedFile {
             return Ok((loaded.render_warnings(color), loaded.warnings));
         }
         let loaded = config::parse(&name, &text)?;
+        (on_this_host, fatal) = limits::on_this_host(&loaded.plan);
         Ok((loaded.render_warnings(color), loaded.warnings))
     });
     let (valid, text, diagnostics) = match read {
-        Ok((text, warnings)) => (true, text, warnings),
+        Ok((text, warnings)) => (!fatal, text + &on_this_host, warnings),
         Err(errors) => (false, errors.render(color), errors.diagnostics),
     };
     CheckedFile { path: path.to_owned(), kind, valid, diagnostics, text, summary }

@@ -14,9 +14,10 @@ use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::stats::PairStats;
 
-use super::cutting::{CutOrder, PoolCut};
+use super::cutting::{Cause, Cut, PoolCut};
 use super::state::{Guard, State};
 use crate::budget::{Account, Amount, Amounts, Change, Memory, Remembered};
+use crate::cgroup::limits;
 use crate::config::text::size;
 use crate::control::Peer;
 use crate::control::api::{BudgetAmount, BudgetRecord, Budgets as Listed, ErrorBody};
@@ -38,6 +39,8 @@ pub(crate) struct Budgets {
     save_at: Instant,
     /// Pairs (or whole bulkheads) that are blocked.
     blocked: BTreeSet<PairKey>,
+    /// Bulkheads whose processes shall stop.
+    frozen: BTreeSet<String>,
 }
 
 impl Budgets {
@@ -54,17 +57,27 @@ impl Budgets {
             saved: Memory::default(),
             save_at: Instant::now(),
             blocked: BTreeSet::new(),
+            frozen: BTreeSet::new(),
         }
     }
 
     /// Whether there is anything to look at or to take back.
     pub(super) fn any(&self) -> bool {
-        !self.accounts.is_empty() || !self.blocked.is_empty()
+        !self.accounts.is_empty() || !self.blocked.is_empty() || !self.frozen.is_empty()
     }
 
     /// Whether nothing new of this pair, or bulkhead as a whole, may begin.
     pub(super) fn blocks(&self, pair: PairKey) -> bool {
         self.blocked.contains(&pair)
+    }
+
+    /// Bulkheads whose budgets say that their processes stop now.
+    fn freezing(&self) -> impl Iterator<Item = &str> {
+        let freezes = |(plan, account): &(BudgetPlan, Account)| {
+            account.acts() && plan.on_exhausted == OnExhausted::Freeze
+        };
+        let each = self.accounts.iter().filter(move |(_, budgets)| budgets.iter().any(freezes));
+        each.map(|(name, _)| name.as_str())
     }
 
     /// Accounts for the budgets of the plan, and no others. What was used stays used.
@@ -170,6 +183,14 @@ impl State {
         blocked
     }
 
+    /// Who in a bulkhead serves others too, so that it must not be frozen.
+    fn shared_by(&self, name: &str) -> Option<String> {
+        let live = self.bulkheads.get(name)?;
+        let shared = live.cgroup.shared_infrastructure().unwrap_or_default();
+        let (pid, command) = shared.first()?;
+        Some(format!("process {pid} ({command}) in it serves others too"))
+    }
+
     /// Applies the plan's budgets: at the start and at each reload.
     pub(super) fn follow_budgets(&mut self) {
         self.budgets.follow(&self.plan);
@@ -199,6 +220,7 @@ impl Guard {
             self.tell(&bulkhead, &plan, change);
         }
         self.apply_blocks(state);
+        self.apply_freezes(state);
         state.budgets.save(&state.plan.daemon.state_dir, false);
     }
 
@@ -218,10 +240,34 @@ impl Guard {
             _ => vec![pair],
         });
         for pair in pairs {
-            let cut = CutOrder::Pool(PoolCut { pair, busy_too: false });
-            if self.cuts.send(cut).is_err() {
-                tracing::debug!("guardd is stopping: nothing is cut any more");
+            self.order_cut(Cut::Pool(PoolCut { pair, busy_too: false, cause: Cause::Budget }));
+        }
+    }
+
+    /// Stops the processes of bulkheads whose budget says so, and lets them go on afterwards.
+    fn apply_freezes(&self, state: &mut State) {
+        let wanted: BTreeSet<String> = match state.monitor() {
+            true => BTreeSet::new(),
+            false => state.budgets.freezing().map(str::to_owned).collect(),
+        };
+        let before = std::mem::replace(&mut state.budgets.frozen, wanted.clone());
+        for name in wanted.symmetric_difference(&before) {
+            let Some(plan) = state.plan.bulkhead(name).cloned() else { continue };
+            let freeze = limits::frozen();
+            if wanted.contains(name) {
+                if let Some(why) = state.shared_by(name) {
+                    tracing::warn!(bulkhead = name, why, "a budget freezes nothing");
+                    self.events.note("budget_freeze_skipped", |event| {
+                        event.bulkhead.clone_from(name);
+                        event.message = why;
+                    });
+                    continue;
+                }
+                state.limits.press(name, freeze);
+            } else if let Some(pressing) = state.limits.pressing.get_mut(name) {
+                pressing.retain(|setting| setting.file != freeze.file);
             }
+            self.set_limits_of(state, &plan);
         }
     }
 
@@ -281,6 +327,7 @@ impl Guard {
             event.message = format!("{released} released until the period ends");
         });
         self.apply_blocks(&mut state);
+        self.apply_freezes(&mut state);
         state.save_budgets();
         drop(state);
         Ok(self.budgets_now())

@@ -103,6 +103,7 @@ impl State {
     /// Detaches a bulkhead and removes the cgroups that guard made for it, if they are empty. Its
     /// processes go on unguarded. Returns what was left, one line each.
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
+        self.lift_limits(name);
         let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
         let mut left = detach(live.attached, live.matches);
         left.extend(self.kernel.forget_limits(live.id).err().map(|error| error.to_string()));
@@ -115,6 +116,7 @@ impl State {
 
     /// Detaches all bulkheads and removes what guard made, for a clean stop.
     pub(crate) fn remove_all_bulkheads(&mut self) -> Vec<String> {
+        self.lift_all_limits();
         let mut made = std::mem::take(&mut self.left_cgroups);
         let mut left = Vec::new();
         for (name, live) in std::mem::take(&mut self.bulkheads) {
@@ -124,6 +126,7 @@ impl State {
             made.extend(live.made);
         }
         left.extend(self.remove_cgroups(made));
+        left.extend(self.switch_off_controllers());
         left
     }
 

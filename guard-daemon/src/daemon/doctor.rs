@@ -1,6 +1,8 @@
 //! `doctor`: what works on this host, what does not, why, and the cure. Looks only; the probe of
 //! the delay engine makes and removes one netfilter chain.
 
+mod limits;
+
 use std::time::Duration;
 
 use super::state::{Guard, State};
@@ -40,6 +42,7 @@ pub fn offline() -> Vec<Check> {
         checks.push(programs());
     }
     checks.push(hierarchy());
+    checks.push(limits::controllers());
     checks.push(delay(&Engines::probe()));
     checks.push(tls());
     checks
@@ -148,6 +151,8 @@ impl Guard {
     pub(crate) fn doctor_now(&self) -> Doctor {
         let mut checks = features();
         checks.push(hierarchy());
+        checks.push(limits::controllers());
+        checks.extend(limits::enforced(&self.lock()));
         checks.push(delay(&self.engines));
         checks.push(tls());
         checks.extend(self.bulkhead_checks());

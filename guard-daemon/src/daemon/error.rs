@@ -70,6 +70,9 @@ pub enum DaemonError {
     /// The bpffs of an earlier daemon.
     #[error(transparent)]
     Bpffs(#[from] BpffsError),
+    /// Limits that this host cannot enforce, and `daemon.strict`.
+    #[error("daemon.strict is set, and not every limit is enforced:\n{}", .0.join("\n"))]
+    Limits(Vec<String>),
     /// Signals, threads, runtime.
     #[error("{what}: {source}")]
     System {

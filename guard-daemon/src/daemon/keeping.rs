@@ -70,6 +70,7 @@ pub(super) fn is_kept(entry: &Entry, plan: &Plan) -> bool {
     entry.same_boot
         && match &entry.what {
             Undo::CgroupMade { .. } => true,
+            what if super::resources::is_kept(what) => true,
             Undo::Mounted { path } | Undo::DirMade { path } => *path == pins,
             _ => false,
         }

@@ -70,6 +70,7 @@ impl Guard {
         // Destructured, so that a new key must be sorted into one of the two kinds.
         let plan::DaemonPlan {
             mode: _,
+            strict: _,
             state_dir,
             control_socket,
             metrics_listen,
@@ -88,6 +89,7 @@ impl Guard {
             on_exit,
             ..new.daemon
         };
+        state.foresee_limits(&new)?;
         state.number(&new, &self.ids)?;
         let old = state.plan.clone();
         let moved = |b: &&BulkheadPlan| new.bulkhead(&b.name).map(|n| &n.cgroup) != Some(&b.cgroup);
@@ -141,6 +143,7 @@ impl Guard {
         self.refresh_matches(state);
         state.members.uids = uids;
         self.settle_owners(state);
+        self.set_all_limits(state);
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
         state.write_breakers(&self.ids)?;

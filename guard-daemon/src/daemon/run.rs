@@ -234,7 +234,8 @@ impl Guard {
 
 fn shut_down(guard: &Guard, control_socket: &Path) {
     end_faults(guard);
-    let state = guard.lock();
+    let mut state = guard.lock();
+    guard.end_pressure(&mut state);
     let keep = state.plan.daemon.on_exit == OnExit::Keep;
     let problem = state.keeping.problem().map(str::to_owned);
     drop(state);

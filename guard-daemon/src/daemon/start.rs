@@ -101,7 +101,10 @@ pub(super) fn start(
             _ => None,
         })
         .collect();
+    let limits = super::resources::LimitBook::take_over(&mut undo);
     let state = State {
+        limits,
+        ladders: super::pressure::Ladders::default(),
         config_loaded: Instant::now(),
         reload_ok: true,
         lease,
@@ -219,6 +222,8 @@ impl Guard {
         self.refresh_matches(&mut state);
         state.members.uids = members::look_up(&state.plan);
         self.settle_owners(&mut state);
+        self.set_all_limits(&mut state);
+        state.insist_on_limits()?;
         state.remove_what_an_earlier_guardd_left();
         Ok(())
     }

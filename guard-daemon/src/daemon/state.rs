@@ -64,6 +64,10 @@ pub(crate) struct State {
     pub(crate) root: Root,
     pub(crate) root_ticket: Option<crate::journal::Ticket>,
     pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
+    /// Memory, processors, processes.
+    pub(crate) limits: super::resources::LimitBook,
+    /// What is done under pressure.
+    pub(crate) ladders: super::pressure::Ladders,
     /// Cgroups that guard made and that could not be removed with their bulkhead.
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     /// What runs in the bulkheads, and whose they are.
@@ -147,6 +151,9 @@ impl State {
         }
         if self.cut_rules.holds_any() {
             flags |= guard_common::abi::policy::FLAG_HOLDS;
+        }
+        if self.ladders.any_refused() {
+            flags |= guard_common::abi::policy::FLAG_PRESSURE;
         }
         let control = Control {
             mode: if self.monitor() { MODE_MONITOR } else { MODE_ENFORCE },

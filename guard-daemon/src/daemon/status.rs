@@ -68,6 +68,7 @@ impl Guard {
                     .filter(|limit| limit.service.is_none() || limit.says_something())
                     .collect(),
                 services,
+                resources: state.resources_of(name),
             }
         });
         bulkheads.collect()
@@ -88,6 +89,7 @@ impl State {
         for (name, why) in self.resolved.problems() {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }
+        problems.extend(self.limits.problems());
         if !self.reload_ok {
             problems.push("the last reload failed; the configuration before it is in force".into());
         }

@@ -57,6 +57,8 @@ impl Threads {
         threads.spawn("guard-tick", move |stop| tick(&ticking, stop))?;
         let reading = Arc::clone(guard);
         threads.spawn("guard-events", move |stop| read_events(&reading, events, stop))?;
+        let watching = Arc::clone(guard);
+        threads.spawn("guard-limits", move |stop| watching.watch_limits(stop))?;
         let cutting = Arc::clone(guard);
         threads.spawn("guard-cuts", move |stop| cutting.cut_until(&pools, stop))?;
         let linked = Arc::clone(guard);
@@ -209,6 +211,7 @@ impl Guard {
                 event.message = done;
             });
         }
+        self.look_after_limits(&mut state);
         if !state.resolved.has_old() {
             return;
         }

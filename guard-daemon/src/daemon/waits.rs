@@ -87,6 +87,8 @@ impl Guard {
                 .iter()
                 .map(|(name, live)| (name.clone(), live.process_count(), live.attached.is_some()))
                 .collect(),
+            resources: state.resource_samples(),
+            would_limit: state.limits.would_have,
             reload_ok: state.reload_ok,
             config_age_seconds: state.config_loaded.elapsed().as_secs_f64(),
             scrapes: self.scrapes.load(std::sync::atomic::Ordering::Relaxed),

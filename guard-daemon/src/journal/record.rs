@@ -79,6 +79,28 @@ pub enum Undo {
         /// Its path.
         path: PathBuf,
     },
+    /// A value in a file of a cgroup.
+    CgroupValue {
+        /// The cgroup.
+        path: PathBuf,
+        /// Its inode: another cgroup may have its path by then.
+        id: u64,
+        /// The file.
+        file: String,
+        /// What it said before guard.
+        before: String,
+        /// What guard writes.
+        set: String,
+    },
+    /// A controller switched on for the children of a cgroup.
+    ControllerOn {
+        /// The cgroup.
+        path: PathBuf,
+        /// Its inode.
+        id: u64,
+        /// The controller.
+        controller: String,
+    },
     /// A transient unit of systemd.
     SystemdUnit {
         /// Its full name, with `.slice` or `.scope`.

@@ -10,6 +10,7 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::statfs::{BPF_FS_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::{Entry, Undo, UndoLog};
+use crate::cgroup::limits::{self, Restored};
 use crate::net::iptables::{self, IptablesError};
 
 /// File systems that guard mounts; no other is ever unmounted.
@@ -95,6 +96,28 @@ pub fn undo(entry: &Entry) -> Result<UndoResult, UndoError> {
             Ok(if removed { UndoResult::Removed } else { UndoResult::Gone })
         }
         Undo::SystemdUnit { name } => stop_unit(name),
+        Undo::CgroupValue { path, id, file, before, set } => {
+            match limits::restore(path, *id, file, before, set) {
+                Ok(Restored::Restored) => Ok(UndoResult::Removed),
+                Ok(Restored::Gone) => Ok(UndoResult::Gone),
+                Ok(Restored::Others(now)) => {
+                    // Theirs now: nothing of guard is left in it.
+                    tracing::warn!(path = %path.display(), file, now, "somebody has changed it since; left");
+                    Ok(UndoResult::Gone)
+                }
+                Err(errno) => Err(io_error("restore a value in", &path.join(file), errno.into())),
+            }
+        }
+        Undo::ControllerOn { path, id, controller } => {
+            Ok(match limits::switch_off(path, *id, controller) {
+                Ok(true) => UndoResult::Removed,
+                Ok(false) => UndoResult::Gone,
+                Err(why) => UndoResult::LeftOver(format!(
+                    "{}: the controller {controller} stays switched on: {why}",
+                    path.display()
+                )),
+            })
+        }
     }
 }
 

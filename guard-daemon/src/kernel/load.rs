@@ -17,6 +17,7 @@ use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
+use guard_common::abi::pressure::PressureSwitch;
 use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
@@ -99,6 +100,8 @@ pub struct Kernel {
     pub(super) options: LoadOptions,
     pub(super) knows_errors: bool,
     pub(super) heartbeat: Array<MapData, u64>,
+    pub(super) pressure: HashMap<MapData, u32, PressureSwitch>,
+    pub(super) pressure_refused: HashMap<MapData, u32, u64>,
     pub(super) pins: Option<Pins>,
     /// Ids of the programs in the kernel, an earlier life's included, that keep their bulkhead's
     /// identity in our map.
@@ -172,6 +175,8 @@ impl Kernel {
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
             heartbeat: take!(ebpf, "HEARTBEAT"),
+            pressure: take!(ebpf, "PRESSURE"),
+            pressure_refused: take!(ebpf, "PRESSURE_REFUSED"),
             pins: pins.cloned(),
             identified: programs_with(&ebpf, "BULKHEAD")?,
             ebpf,

@@ -23,6 +23,7 @@ mod load;
 mod memory;
 mod pins;
 mod policy;
+mod pressure;
 mod shared;
 mod stats;
 mod syscall;

@@ -13,6 +13,7 @@ mod hygiene;
 mod ids;
 mod limits;
 mod orphans;
+mod resources;
 mod schedule;
 mod words;
 
@@ -24,6 +25,7 @@ pub use hygiene::{
 pub use ids::{Ids, OTHER};
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use orphans::OrphanPlan;
+pub use resources::{LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -50,6 +52,8 @@ pub struct Plan {
 pub struct DaemonPlan {
     /// Enforce or monitor.
     pub mode: Mode,
+    /// Whether a limit that cannot be enforced is an error.
+    pub strict: bool,
     /// Journal, checkpoints, undo log.
     pub state_dir: PathBuf,
     /// Unix socket of the control interface.
@@ -184,6 +188,10 @@ pub struct BulkheadPlan {
     pub owner: Option<String>,
     /// What becomes of processes whose main process has ended.
     pub orphans: OrphanPlan,
+    /// Memory, processors, processes.
+    pub limits: LimitsPlan,
+    /// What is done under pressure; `None` = nothing.
+    pub pressure: Option<PressurePlan>,
 }
 
 impl Plan {

@@ -1,6 +1,6 @@
 //! The words for the plan's choices, as the configuration, the status and the metrics use them.
 
-use super::{BreakerMode, Fail, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass};
+use super::{BreakerMode, Fail, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass, Stage};
 
 macro_rules! words {
     ($kind:ty: $($variant:ident = $word:literal),+) => {
@@ -39,3 +39,5 @@ words!(Fail: Static = "static", Open = "open");
 words!(ServiceClass: Generic = "generic", Llm = "llm", LlmLocal = "llm_local", Mcp = "mcp",
     Tool = "tool");
 words!(Protocol: Auto = "auto", Tcp = "tcp", Http = "http", Tls = "tls");
+words!(Stage: Throttle = "throttle", Refuse = "refuse", Freeze = "freeze",
+    KillNewest = "kill_newest", Kill = "kill");

@@ -19,10 +19,12 @@ use crate::kernel::ProgramRun;
 mod breakers;
 mod hygiene;
 mod limits;
+mod resources;
 mod schedules;
 
 pub use breakers::{CutSample, TransitionSample};
 pub use limits::LimitSample;
+pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
 
 const NS_PER_SECOND: f64 = 1e9;
@@ -86,6 +88,10 @@ pub struct Sample {
     pub halted: bool,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
+    /// Memory, processors, processes of each bulkhead.
+    pub resources: Vec<ResourceSample>,
+    /// Limits and stages of pressure plans that monitor mode left undone.
+    pub would_limit: u64,
 }
 
 /// The text of a scrape (OpenMetrics).
@@ -177,6 +183,7 @@ impl Collector for Sample {
         self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;
         self.encode_bulkheads(encoder)?;
+        self.encode_resources(encoder)?;
         self.encode_daemon(encoder)
     }
 }
@@ -341,6 +348,7 @@ impl Sample {
                 ("limit", self.limits.iter().map(|s| s.limit.would_have).sum()),
                 ("end_connection", self.would_cut),
                 ("end_orphan", self.would_end),
+                ("resource_limit", self.would_limit),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
         )?;

@@ -18,12 +18,14 @@ use testbed::{cgroup, wait};
 
 mod breakers;
 mod faults;
+mod hog;
 mod metered;
 
 pub use breakers::{
     breaker, breaker_config, breaker_when, chain, chain_is, start_breakers, state_when,
 };
 pub use faults::{Rules, clear, counters, inject, inject_code, untouched};
+pub use hog::Hog;
 pub use metered::Metered;
 
 /// Longest wait for anything that must come.

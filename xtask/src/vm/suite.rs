@@ -11,8 +11,8 @@ use super::kernels::Role;
 use crate::executables::{self, Executable, Needs};
 
 /// Binaries that the tests start.
-const BINARIES: [&str; 5] =
-    ["guardd", "guardctl", "testbed-agent", "testbed-probe", "testbed-server"];
+const BINARIES: [&str; 6] =
+    ["guardd", "guardctl", "testbed-agent", "testbed-hog", "testbed-probe", "testbed-server"];
 /// The suite of kernels that guard cannot run on.
 const REFUSED: &str = "vm_refused";
 /// Executables of guard-daemon that ask the kernel, with names of tests to filter by.

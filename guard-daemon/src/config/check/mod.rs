@@ -8,6 +8,7 @@ mod hygiene;
 mod limits;
 mod order;
 mod references;
+mod resources;
 mod schedules;
 
 use super::diagnostic::{Diagnostic, Severity};
@@ -23,6 +24,7 @@ pub(super) fn all(root: &Node, sink: &mut Sink) {
     order::check(root, sink);
     limits::check(root, sink);
     hygiene::check(root, sink);
+    resources::check(root, sink);
     schedules::check(root, sink);
     if sink.is_complete() && !sink.has_errors() && root.named("bulkheads").is_empty() {
         let message = "no bulkhead is configured, so nothing is guarded";

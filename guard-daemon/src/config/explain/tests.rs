@@ -96,14 +96,13 @@ fn a_key_says_its_default_range_and_what_a_change_needs() {
     insta::assert_snapshot!(explain("bulkheads.research.memory_max").unwrap(), @r#"
     bulkheads.NAME.memory_max (key)
 
-      Memory that the bulkhead may use; above it the kernel reclaims, then kills
-      inside it.
+      Memory that the bulkhead may use (memory.max); above it the kernel reclaims,
+      then kills inside it.
 
       type     size such as "512MiB", "2GiB"
       default  no limit
       range    1MiB to 1024TiB
       change   guardctl reload applies it
-      status   accepted and checked, but not enforced by this version
 
       Example:
         [bulkheads.research]

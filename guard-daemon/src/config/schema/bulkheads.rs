@@ -3,10 +3,7 @@
 use std::time::Duration;
 
 use super::limits::{BUDGET, LIMITS, RETRIES};
-use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER, hygiene};
-
-const MIB: u64 = 1 << 20;
-const PIB: u64 = 1 << 50;
+use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER, hygiene, resources};
 
 /// `[bulkheads.NAME]`.
 pub(super) static BULKHEAD: &[Key] = &[
@@ -36,30 +33,14 @@ pub(super) static BULKHEAD: &[Key] = &[
         "Processes that are left of a run (`guardctl exec`) whose main process has ended.",
     )
     .example("{ after = \"60s\", action = \"end\", grace = \"10s\" }"),
-    Key::new(
-        "memory_max",
-        Kind::Size { min: MIB, max: PIB },
-        Absent::Words("no limit"),
-        "Memory that the bulkhead may use; above it the kernel reclaims, then kills inside it.",
-    )
-    .example("\"2GiB\"")
-    .inert(),
-    Key::new(
-        "cpu_max",
-        Kind::Percent { min: 1.0, max: 1_000_000.0 },
-        Absent::Words("no limit"),
-        "Processor time, in percent of one processor: \"150%\" is one and a half.",
-    )
-    .example("\"150%\"")
-    .inert(),
-    Key::new(
-        "pids_max",
-        Kind::Integer { min: 1, max: 4_194_304 },
-        Absent::Words("no limit"),
-        "Processes and threads that may exist in the bulkhead at once.",
-    )
-    .example("256")
-    .inert(),
+    resources::MEMORY_MAX,
+    resources::MEMORY_HIGH,
+    resources::MEMORY_SWAP_MAX,
+    resources::MEMORY_OOM_GROUP,
+    resources::CPU_MAX,
+    resources::CPU_WEIGHT,
+    resources::PIDS_MAX,
+    resources::PRESSURE_TABLE,
     Key::new(
         "max_connections",
         Kind::Integer { min: 1, max: 1_000_000 },

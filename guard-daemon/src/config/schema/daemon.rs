@@ -16,6 +16,15 @@ pub(super) static DAEMON: &[Key] = &[
     )
     .example("\"monitor\""),
     Key::new(
+        "strict",
+        Kind::Flag,
+        Absent::Value("false"),
+        "Whether a limit that this host cannot enforce (its controller is not there, or may not be \
+         used) is an error: guardd does not start, a reload changes nothing, and `guardctl check` \
+         fails, where it can know. With false guardd goes on, and says so in `status` and `doctor`.",
+    )
+    .example("true"),
+    Key::new(
         "state_dir",
         Kind::AbsolutePath,
         Absent::Value("\"/var/lib/guard\""),

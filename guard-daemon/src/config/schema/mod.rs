@@ -13,6 +13,7 @@ mod hygiene;
 mod kind;
 mod limits;
 mod recovery;
+mod resources;
 mod schedule;
 mod services;
 

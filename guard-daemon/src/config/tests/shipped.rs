@@ -45,9 +45,6 @@ fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
         .collect();
     let wanted = [
         "services.github.fallback",
-        "bulkheads.research.memory_max",
-        "bulkheads.research.cpu_max",
-        "bulkheads.research.pids_max",
         "bulkheads.research.max_calls_per_second",
         "bulkheads.research.token_budget",
         "recovery[0]",

@@ -1,5 +1,7 @@
 //! `guardctl status`: how guardd is, what each bulkhead does, which faults are on, what is wrong.
 
+mod resources;
+
 use super::fault::fault_table;
 use super::limits::limits;
 use super::look::{Look, Tone};
@@ -15,6 +17,7 @@ pub(in crate::ctl) fn status(status: &Status, look: &Look) -> String {
         page.push_str("no bulkheads are configured\n");
     } else {
         page.push_str(&bulkheads(status, look));
+        page.push_str(&resources::resources(&status.bulkheads, look));
     }
     page.push_str(&limits(status, look));
     page.push('\n');

@@ -131,7 +131,11 @@ impl Guard {
         if pool == OpenPool::Keep {
             return;
         }
-        self.order_cut(Cut::Pool(PoolCut { pair, busy_too: pool == OpenPool::CutAll }));
+        self.order_cut(Cut::Pool(PoolCut {
+            pair,
+            busy_too: pool == OpenPool::CutAll,
+            cause: Cause::OpenPool,
+        }));
     }
 
     /// These go as soon as the thread that cuts comes to it.

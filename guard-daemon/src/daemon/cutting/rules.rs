@@ -32,6 +32,8 @@ pub(crate) enum Cause {
     HoldOver,
     /// The breaker opened, and its pool goes.
     OpenPool,
+    /// A budget is used up, and idle connections of its services go.
+    Budget,
     /// Its peer has closed, and the agent keeps it.
     PeerClosed,
     /// Idle since before the host was suspended.
@@ -51,6 +53,7 @@ impl Cause {
             Self::ConnectTimeout => "connect_timeout",
             Self::HoldOver => "hold_over",
             Self::OpenPool => "open_pool",
+            Self::Budget => "budget",
             Self::PeerClosed => "peer_closed",
             Self::Suspend => "suspend",
             Self::LinkChange => "link_change",
@@ -61,7 +64,7 @@ impl Cause {
     pub(super) const fn ended(self) -> u32 {
         match self {
             Self::CallTimeout | Self::ConnectTimeout => ENDED_TIMEOUT,
-            Self::HoldOver | Self::OpenPool => ENDED_REJECTED,
+            Self::HoldOver | Self::OpenPool | Self::Budget => ENDED_REJECTED,
             Self::PeerClosed | Self::Suspend | Self::LinkChange => ENDED_STALE,
         }
     }
@@ -89,13 +92,15 @@ pub(crate) struct CutRules {
     shortest_hold: Option<Duration>,
 }
 
-/// The pools of a service that is sick for a bulkhead.
+/// The pools of a service that a bulkhead shall not call any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolCut {
     /// Whose connections.
     pub(crate) pair: PairKey,
     /// Those that wait for an answer too.
     pub(crate) busy_too: bool,
+    /// [`Cause::OpenPool`] or [`Cause::Budget`].
+    pub(crate) cause: Cause,
 }
 
 /// Connections whose way is lost.
@@ -283,9 +288,7 @@ fn ordered(
     cut: &Cut,
 ) -> Option<Cause> {
     match cut {
-        Cut::Pool(pool) => {
-            (pool.pair == pair && (pool.busy_too || !waits)).then_some(Cause::OpenPool)
-        }
+        Cut::Pool(pool) => (pool.pair == pair && (pool.busy_too || !waits)).then_some(pool.cause),
         Cut::Sweep(sweep) => {
             (limits.sweep && !waits && has_lost_its_way(socket, sweep)).then_some(sweep.cause)
         }

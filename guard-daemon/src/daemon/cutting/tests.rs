@@ -118,7 +118,7 @@ fn silence_is_reported_and_not_ended() {
 
 #[test]
 fn what_is_never_ended() {
-    let pool = Cut::Pool(PoolCut { pair: PAIR, busy_too: true });
+    let pool = Cut::Pool(PoolCut { pair: PAIR, busy_too: true, cause: Cause::OpenPool });
     let sweep = Cut::Sweep(Sweep { cause: Cause::Suspend, ago: Duration::ZERO, addresses: None });
     for flags in [SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_RELEASED] {
         let of = Remembered { flags, ..remembered(1) };
@@ -145,14 +145,17 @@ fn held_connects_have_a_limit_of_their_own() {
 #[test]
 fn pools() {
     let open = SocketState::Established;
-    let idle_only = Cut::Pool(PoolCut { pair: PAIR, busy_too: false });
-    let all = Cut::Pool(PoolCut { pair: PAIR, busy_too: true });
+    let idle_only = Cut::Pool(PoolCut { pair: PAIR, busy_too: false, cause: Cause::OpenPool });
+    let all = Cut::Pool(PoolCut { pair: PAIR, busy_too: true, cause: Cause::OpenPool });
     let busy = remembered(NOW - SECOND);
     assert_eq!(judged(open, remembered(0), Some(&idle_only)), Some(Cause::OpenPool));
     assert_eq!(judged(open, busy, Some(&idle_only)), None);
     assert_eq!(judged(open, busy, Some(&all)), Some(Cause::OpenPool));
-    let elsewhere =
-        Cut::Pool(PoolCut { pair: PairKey { bulkhead: 9, service: 2 }, busy_too: true });
+    let elsewhere = Cut::Pool(PoolCut {
+        pair: PairKey { bulkhead: 9, service: 2 },
+        busy_too: true,
+        cause: Cause::OpenPool,
+    });
     assert_eq!(judged(open, remembered(0), Some(&elsewhere)), None, "another bulkhead");
 }
 

@@ -13,6 +13,7 @@ fn plan() -> Plan {
         limits: LimitRules::default(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,
+            strict: false,
             state_dir: "/nowhere".into(),
             control_socket: "/nowhere/socket".into(),
             metrics_listen: None,
@@ -40,6 +41,8 @@ fn plan() -> Plan {
             pattern: None,
             owner: None,
             orphans: crate::plan::OrphanPlan::default(),
+            limits: crate::plan::LimitsPlan::default(),
+            pressure: None,
         }],
     }
 }

@@ -3,6 +3,7 @@
 mod breakers;
 mod hygiene;
 mod limits;
+mod resources;
 mod schedules;
 
 use std::collections::{HashMap, HashSet};
@@ -43,6 +44,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
 fn daemon(old: &DaemonPlan, new: &DaemonPlan, out: &mut PlanDiff) {
     let live = &mut out.changes;
     changed(live, "mode", &old.mode, &new.mode);
+    changed(live, "strict", &old.strict, &new.strict);
     let lease = |plan: &DaemonPlan| duration::format(plan.fault_lease);
     changed(live, "fault_lease", &lease(old), &lease(new));
     changed(live, "fail", &old.fail, &new.fail);
@@ -137,6 +139,9 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             if before.orphans != bulkhead.orphans {
                 lines.push(format!("bulkhead {name}: orphans changed"));
             }
+        }
+        if let Some(before) = before.get(name.as_str()) {
+            resources::resources(before, bulkhead, lines);
         }
     }
 }

@@ -37,8 +37,15 @@ impl Sample {
                 ([bulkhead, destination, ("reason", why.to_owned())], count as f64)
             })
         });
+        // Pressure refuses whatever the destination is.
+        let pressure = self.resources.iter().filter(|s| !s.stages.is_empty() || s.refused > 0);
+        let pressure = pressure.map(|sample| {
+            let bulkhead = ("bulkhead", sample.bulkhead.clone());
+            let destination = ("destination", String::new());
+            ([bulkhead, destination, ("reason", "pressure".to_owned())], sample.refused as f64)
+        });
         family("guard_bulkhead_rejected", "Calls that a limit of the bulkhead rejected")
-            .counters(encoder, rejected)?;
+            .counters(encoder, rejected.chain(pressure))?;
         let most = |sample: &LimitSample| {
             Some((sample.labels(), f64::from(sample.limit.max_connections?)))
         };

@@ -14,6 +14,11 @@ pub(super) fn find(directory: &Path, cgroup: &ScratchCgroup) -> Vec<String> {
     for path in cgroup.below() {
         found.push(format!("cgroup {}", path.display()));
     }
+    let control = fs::read_to_string(cgroup.path().join("cgroup.subtree_control"));
+    let control = control.unwrap_or_default();
+    if !control.trim().is_empty() {
+        found.push(format!("controllers switched on: {}", control.trim()));
+    }
     let socket = directory.join("guardd.sock");
     if socket.exists() {
         found.push(format!("control socket {}", socket.display()));

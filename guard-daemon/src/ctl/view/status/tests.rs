@@ -51,6 +51,7 @@ fn page() -> Status {
 fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
     BulkheadStatus {
         limits: Vec::new(),
+        resources: crate::control::api::ResourceStatus::default(),
         name: name.into(),
         cgroup: format!("/sys/fs/cgroup/{name}"),
         state: "attached".into(),
@@ -123,6 +124,53 @@ fn a_busy_host() {
     ! api.example.test does not resolve; its last addresses are used
     ! idle: detached: its cgroup was removed
     ! 7 events were lost (the ring buffer was full); counters are complete
+    ");
+}
+
+#[test]
+fn limits_and_pressure() {
+    use crate::control::api::{LimitRecord, ResourceStatus};
+    let limit = |resource: &str, value: &str, limit: f64, state: &str| LimitRecord {
+        resource: resource.into(),
+        value: value.into(),
+        limit,
+        state: state.into(),
+        ..LimitRecord::default()
+    };
+    let mut research = bulkhead("research", vec![]);
+    research.resources = ResourceStatus {
+        limits: vec![
+            limit("memory_high", "1073741824", 1_073_741_824.0, "enforced"),
+            limit("memory_max", "2147483648", 2_147_483_648.0, "enforced"),
+            limit("cpu_max", "150000 100000", 1.5, "changed"),
+            limit("pids_max", "256", 256.0, "not_enforced"),
+        ],
+        memory_bytes: Some(512 << 20),
+        memory_high_events: Some(12),
+        oom_kills: Some(2),
+        cpu_throttled_seconds: Some(3.25),
+        stages: vec!["throttle".into(), "refuse".into()],
+        ..ResourceStatus::default()
+    };
+    let text = status(&Status { bulkheads: vec![research], ..page() }, &plain());
+    insta::assert_snapshot!(text, @"
+    guardd 0.1.0  ok  pid 4711  up 3d04h   mode enforce   last scrape 9.0s ago
+    config /etc/guard/guard.toml, loaded 2h05m ago   delay engine nfqueue
+    cgroups /sys/fs/cgroup/guard-agents.slice
+    faults 0   halt off   events lost 0
+
+    BULKHEAD  PROCS  SERVICE  CALLS  OK %  P50  P95  CONNS  CONNECTS  FAULTED
+    research      3  -
+
+    BULKHEAD  LIMIT        VALUE  IN USE  AT THE LIMIT          STATE
+    research  memory_high   1GiB  512MiB  12 times slowed down  enforced
+              memory_max    2GiB  512MiB  2 killed              enforced
+              cpu_max       150%       -  3.2s taken away       changed
+              pids_max       256       -  -                     not enforced
+
+    research under pressure: throttle, refuse
+
+    no faults
     ");
 }
 

@@ -1,0 +1,133 @@
+//! `testbed-hog`: a process that wants more than its share, to be put into a bulkhead. It obeys one
+//! line of standard input at a time and answers each with one line; it ends with its input, and with
+//! it all that it has started, but for a bomb, which ends with its cgroup.
+
+use std::io::{BufRead, Write, stdin, stdout};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use nix::errno::Errno;
+
+const PAGE: usize = 4096;
+
+/// `hold BYTES`: so much memory, touched. `free`: none. `spin N`: N threads that never sleep.
+/// `forks N`: N children that sleep; how many came. `devour BYTES`: a child that holds so much, again
+/// and again, for ever. `bomb`: children that make children, for ever.
+fn main() -> Result<()> {
+    match std::env::args().nth(1).as_deref() {
+        Some("sleep") => loop {
+            thread::sleep(Duration::from_secs(3600));
+        },
+        Some("bomb") => bomb(),
+        Some("eat") => {
+            drop(touched(std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(0)));
+            Ok(())
+        }
+        _ => obey(),
+    }
+}
+
+fn obey() -> Result<()> {
+    let mut held: Vec<Vec<u8>> = Vec::new();
+    let mut children: Vec<Child> = Vec::new();
+    let say = |text: String| {
+        let mut out = stdout().lock();
+        writeln!(out, "{text}").and_then(|()| out.flush())
+    };
+    for line in stdin().lock().lines() {
+        let line = line.context("cannot read the order")?;
+        let mut words = line.split(' ');
+        let order = words.next().unwrap_or_default();
+        let mut number = || words.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+        match order {
+            "hold" => {
+                let bytes = number();
+                held.push(touched(bytes));
+                say(format!("held {bytes}"))?;
+            }
+            "free" => {
+                held.clear();
+                say("freed".into())?;
+            }
+            "spin" => {
+                for _ in 0..number() {
+                    thread::spawn(|| {
+                        loop {
+                            std::hint::spin_loop();
+                        }
+                    });
+                }
+                say("spins".into())?;
+            }
+            "forks" => {
+                let wanted = number();
+                let mut refused = 0;
+                for _ in 0..wanted {
+                    match again("sleep") {
+                        Ok(child) => children.push(child),
+                        Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => {
+                            refused += 1;
+                        }
+                        Err(error) => return Err(error).context("cannot start a child"),
+                    }
+                }
+                say(format!("forked {} refused {refused}", wanted - refused))?;
+            }
+            "devour" => {
+                let bytes = number().to_string();
+                thread::spawn(move || {
+                    loop {
+                        if let Ok(mut child) = start(&["eat", &bytes]) {
+                            drop(child.wait());
+                        }
+                    }
+                });
+                say("devours".into())?;
+            }
+            "bomb" => {
+                again("bomb").context("cannot start the bomb")?;
+                say("lit".into())?;
+            }
+            other => bail!("unknown order {other:?}"),
+        }
+    }
+    for child in &mut children {
+        // One that was killed meanwhile is gone all the same.
+        drop(child.kill());
+        drop(child.wait());
+    }
+    Ok(())
+}
+
+/// Children that make children as fast as they can. Only the limit of its bulkhead ends it.
+fn bomb() -> Result<()> {
+    loop {
+        if again("bomb").is_err() {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// Memory of which every page is there.
+fn touched(bytes: usize) -> Vec<u8> {
+    let mut block = vec![0_u8; bytes];
+    for place in (0..bytes).step_by(PAGE) {
+        block[place] = 1;
+    }
+    std::hint::black_box(block)
+}
+
+fn again(how: &str) -> std::io::Result<Child> {
+    start(&[how])
+}
+
+fn start(arguments: &[&str]) -> std::io::Result<Child> {
+    Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
