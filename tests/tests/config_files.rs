@@ -65,7 +65,7 @@ const CASES: [Case; 14] = [
     Case {
         name: "a cgroup that leaves the root",
         text: "[bulkheads.a]\ncgroup = \"../a\"\n[bulkheads.b]\ncgroup = \"x/../../b\"\n\
-               [bulkheads.c]\ncgroup = \"/c\"\n",
+               [bulkheads.c]\ncgroup = \"/c/../d\"\n",
         errors: &[(2, "`..`"), (4, "`..`"), (6, "bulkheads.c.cgroup")],
     },
     Case {
