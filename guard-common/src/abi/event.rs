@@ -19,6 +19,9 @@ pub const EVENT_FAULT_REFUSED: u32 = 6;
 /// A breaker changed its state: a wake-up; what changed is in the records of transitions.
 pub const EVENT_BREAKER: u32 = 7;
 
+/// A socket was refused at its creation: `status` is its protocol, `peer_port` its type.
+pub const EVENT_SOCKET_REFUSED: u32 = 20;
+
 /// One event. 8-byte aligned, as the ring buffer demands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 //! of `CLOCK_BOOTTIME` unless a name says otherwise. Any change raises [`ABI_VERSION`].
 
 pub mod breaker;
+pub mod creation;
 pub mod event;
 pub mod fault;
 pub mod ids;
@@ -15,7 +16,7 @@ pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 6;
+pub const ABI_VERSION: u32 = 7;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

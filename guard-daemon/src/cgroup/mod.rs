@@ -8,6 +8,7 @@
 mod bulkhead;
 mod error;
 mod hierarchy;
+mod ids;
 mod members;
 mod mountinfo;
 mod remove;

@@ -9,6 +9,7 @@ use crate::config::text::signals;
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, CgroupRoot, DaemonPlan, Fail, Mode,
     OnExit, OpenAction, OpenPool, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan,
+    SocketKinds,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -134,5 +135,6 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
         name: entry.name.clone(),
         cgroup: PathBuf::from(cgroup),
         call_timeout: entry.node.duration("call_timeout"),
+        sockets: SocketKinds::from_names(entry.node.texts("sockets").iter().map(String::as_str)),
     }
 }

@@ -29,6 +29,7 @@ mod breaker;
 mod drill;
 mod fault;
 mod schedule;
+mod unguarded;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use drill::{
@@ -36,6 +37,7 @@ pub use drill::{
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
 pub use schedule::{ScheduleStatus, ScheduledRun};
+pub use unguarded::UnguardedSocket;
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -89,6 +91,9 @@ pub struct BulkheadStatus {
     pub processes: u64,
     /// Connections open now, all services.
     pub connections: u64,
+    /// Sockets that escape guard, at the last look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unguarded: Vec<UnguardedSocket>,
     /// One entry per service with any traffic, by name.
     pub services: Vec<ServiceStatus>,
 }

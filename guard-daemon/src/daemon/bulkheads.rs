@@ -8,7 +8,7 @@ use crate::cgroup::{self, Bulkhead, Made, Removed};
 use crate::journal::{Ticket, Undo};
 use crate::kernel::Attached;
 use crate::observe::SharedIds;
-use crate::plan::BulkheadPlan;
+use crate::plan::{BulkheadPlan, Plan};
 
 /// One bulkhead on the host.
 pub(crate) struct LiveBulkhead {
@@ -73,7 +73,10 @@ impl State {
                 return Err(named(error.into()));
             }
         };
-        let attached = self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id);
+        let attached = {
+            let kinds = plan.sockets.bits();
+            self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id, kinds)
+        };
         match attached {
             Ok(attached) => {
                 let live = LiveBulkhead { id, cgroup, made: tickets, attached: Some(attached) };
@@ -168,6 +171,20 @@ impl State {
     pub(crate) fn lost_bulkheads(&self) -> Vec<String> {
         let lost = self.bulkheads.iter().filter(|(_, live)| !live.cgroup.still_there());
         lost.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Tells the kernel which sockets bulkheads may make, where that is not what `old` said.
+    pub(crate) fn write_socket_kinds(&mut self, old: &Plan) -> Result<(), DaemonError> {
+        for plan in &self.plan.bulkheads {
+            let before = old.bulkhead(&plan.name).map(|before| before.sockets);
+            if let Some(live) = self.bulkheads.get(&plan.name)
+                && before != Some(plan.sockets)
+            {
+                let cgroup = live.cgroup.id();
+                self.kernel.set_socket_kinds(cgroup, live.id, plan.sockets.bits())?;
+            }
+        }
+        Ok(())
     }
 
     /// Sets a lost bulkhead up anew. Returns what was done, for people.

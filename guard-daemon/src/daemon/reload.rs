@@ -130,6 +130,7 @@ impl Guard {
                 first_error.get_or_insert(error);
             }
         }
+        state.write_socket_kinds(&old)?;
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
         state.write_breakers(&self.ids)?;

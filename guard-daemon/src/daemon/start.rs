@@ -131,6 +131,7 @@ pub(super) fn start(
         state: Mutex::new(state),
         scrapes: AtomicU64::new(0),
         last_scrape_ns: AtomicU64::new(0),
+        audited: super::auditing::Audited::default(),
         peers_refused: AtomicU64::new(0),
         schedules_changed: tokio::sync::Notify::new(),
         cuts,

@@ -42,6 +42,8 @@ pub struct Guard {
     pub(crate) cuts: std::sync::mpsc::Sender<CutOrder>,
     /// Wakes whoever runs the schedules.
     pub(crate) schedules_changed: tokio::sync::Notify,
+    /// Sockets that escape guard.
+    pub(crate) audited: super::auditing::Audited,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

@@ -58,6 +58,8 @@ impl Threads {
         threads.spawn("guard-events", move |stop| read_events(&reading, events, stop))?;
         let cutting = Arc::clone(guard);
         threads.spawn("guard-cuts", move |stop| cutting.cut_until(&pools, stop))?;
+        let auditing = Arc::clone(guard);
+        threads.spawn("guard-audit", move |stop| auditing.audit_until(stop))?;
         Ok(threads)
     }
 

@@ -12,6 +12,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
+use guard_common::abi::creation::{CreationCounts, CreationKey};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
@@ -24,7 +25,7 @@ use super::shared::SharedArray;
 use super::{OBJECT, btf};
 
 /// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
-pub(super) const PROGRAMS: [(&str, u32); 8] = [
+pub(super) const PROGRAMS: [(&str, u32); 9] = [
     ("guard_connect4", 10),
     ("guard_connect6", 11),
     ("guard_sendmsg4", 14),
@@ -32,12 +33,13 @@ pub(super) const PROGRAMS: [(&str, u32); 8] = [
     ("guard_sockops", 3),
     ("guard_egress", 1),
     ("guard_ingress", 0),
+    ("guard_socket", 2),
     ("guard_release", 34),
 ];
 
 /// Programs that ask which bulkhead they run for; the kernel keeps an identity for these alone. The
 /// others go by the socket's storage.
-pub(super) const KNOWS_BULKHEAD: [&str; 7] = [
+pub(super) const KNOWS_BULKHEAD: [&str; 8] = [
     "guard_connect4",
     "guard_connect6",
     "guard_sendmsg4",
@@ -45,6 +47,7 @@ pub(super) const KNOWS_BULKHEAD: [&str; 7] = [
     "guard_sockops",
     "guard_egress",
     "guard_ingress",
+    "guard_socket",
 ];
 
 /// What the loader must know of the plan.
@@ -85,6 +88,7 @@ pub struct Kernel {
     pub(super) rates: Array<MapData, RateState>,
     pub(super) pair_rules: HashMap<MapData, PairKey, PairRules>,
     pub(super) breakers: Breakers,
+    pub(super) creations: HashMap<MapData, CreationKey, CreationCounts>,
     pub(super) gates: Array<MapData, u32>,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
@@ -153,6 +157,7 @@ impl Kernel {
                 ended: take!(ebpf, "ENDED"),
                 known: Known::default(),
             },
+            creations: take!(ebpf, "CREATIONS"),
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),

@@ -1,6 +1,7 @@
 //! What comes back from the kernel: events, counters, hanging calls, made readable for people
 //! and programs. It only looks; it changes nothing on the host.
 
+mod audit;
 mod decode;
 mod process;
 mod sockets;
@@ -12,6 +13,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::plan::Ids;
 
+pub use audit::{Audit, AuditedBulkhead, audit};
 pub use decode::{decode, peer_text};
 pub use sockets::{GuardedSocket, guarded_sockets};
 pub use status::{pair_status, success_ratio};

@@ -10,12 +10,14 @@ use ipnet::IpNet;
 mod breaker;
 mod diff;
 mod ids;
+mod kinds;
 mod schedule;
 mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use ids::{Ids, OTHER};
+pub use kinds::SocketKinds;
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -162,6 +164,8 @@ pub struct BulkheadPlan {
     pub cgroup: PathBuf,
     /// How long a call may stay without an answer; `None` = as the service's class says.
     pub call_timeout: Option<Duration>,
+    /// Kinds of sockets that it may make.
+    pub sockets: SocketKinds,
 }
 
 impl Plan {

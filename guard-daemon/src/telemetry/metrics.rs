@@ -18,9 +18,11 @@ use crate::kernel::ProgramRun;
 
 mod breakers;
 mod schedules;
+mod sockets;
 
 pub use breakers::{CutSample, TransitionSample};
 pub use schedules::ScheduleSample;
+pub use sockets::{CreationSample, UnguardedSample};
 
 const NS_PER_SECOND: f64 = 1e9;
 const US_PER_SECOND: f64 = 1e6;
@@ -71,6 +73,10 @@ pub struct Sample {
     pub peers_refused: u64,
     /// Whether faults are halted.
     pub halted: bool,
+    /// Sockets of kinds that bulkheads may not make.
+    pub creations: Vec<CreationSample>,
+    /// Sockets that escape guard.
+    pub unguarded: Vec<UnguardedSample>,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
 }
@@ -161,6 +167,7 @@ impl Collector for Sample {
         self.encode_schedules(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_waits(encoder)?;
+        self.encode_sockets(encoder)?;
         self.encode_bulkheads(encoder)?;
         self.encode_daemon(encoder)
     }
@@ -324,6 +331,7 @@ impl Sample {
                 ("fault", would),
                 ("breaker", self.breakers.iter().map(|b| b.would_have).sum()),
                 ("end_connection", self.would_cut),
+                ("refuse_socket", self.creations.iter().map(|c| c.would_have).sum()),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
         )?;

@@ -119,6 +119,7 @@ impl Handler for TestHandler {
             would_have: 0,
         };
         let bulkhead = BulkheadStatus {
+            unguarded: Vec::new(),
             name: "research".into(),
             cgroup: "/sys/fs/cgroup/research".into(),
             state: "attached".into(),

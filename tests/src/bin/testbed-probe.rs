@@ -4,12 +4,17 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write, stdin, stdout};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
+use testbed::attempt;
 use testbed::server::is_ours;
 
 /// Bytes of one numbered datagram; the number comes first, big-endian.
@@ -22,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 struct Probe {
     tcp: BTreeMap<String, TcpStream>,
     udp: BTreeMap<String, (UdpSocket, u32)>,
+    raw: BTreeMap<String, OwnedFd>,
 }
 
 fn main() -> Result<()> {
@@ -64,6 +70,22 @@ fn address(text: &str) -> Result<SocketAddr> {
     Ok(address)
 }
 
+/// A descriptor that somebody sends to a Unix socket.
+fn received(path: &str) -> Result<OwnedFd> {
+    let listener = UnixListener::bind(path)?;
+    let (stream, _) = listener.accept()?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0_u8; 1];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    recvmsg(&stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).map_err(io::Error::from)?;
+    let rights = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    rights.context("no descriptor came")
+}
+
 impl Probe {
     fn command(&mut self, words: &[&str]) -> Result<Value> {
         match *words {
@@ -92,8 +114,22 @@ impl Probe {
                 let quiet = Duration::from_millis(quiet_ms.parse()?);
                 self.drain(name, count.parse()?, quiet)
             }
+            ["try", way, to] => attempt::attempt(way, address(to)?).map(|()| json!({})),
+            // Kept open under this name.
+            ["socket", name, family, kind, protocol] => {
+                let socket = attempt::socket(family.parse()?, kind.parse()?, protocol.parse()?)?;
+                self.raw.insert(name.to_owned(), socket);
+                Ok(json!({}))
+            }
+            ["receive", name, path] => {
+                let socket = received(path)?;
+                self.tcp.insert(name.to_owned(), TcpStream::from(socket));
+                Ok(json!({}))
+            }
             ["close", name] => {
-                let known = self.tcp.remove(name).is_some() | self.udp.remove(name).is_some();
+                let known = self.tcp.remove(name).is_some()
+                    | self.udp.remove(name).is_some()
+                    | self.raw.remove(name).is_some();
                 ensure!(known, "there is no socket {name}");
                 Ok(json!({}))
             }

@@ -52,7 +52,7 @@ fn unknown_key() {
        : ^^^^|^^^^
        :     `-- not a key of `bulkheads.a`
        `----
-      help: did you mean `memory_max`? keys: breaker, call_timeout, cgroup, connect_timeout, cpu_max, max_calls_per_second, max_connections, memory_max, pids_max, retries, token_budget
+      help: did you mean `memory_max`? keys: breaker, call_timeout, cgroup, connect_timeout, cpu_max, max_calls_per_second, max_connections, memory_max, pids_max, retries, sockets, token_budget
 
     1 error, 0 warnings in guard.toml
     "#);

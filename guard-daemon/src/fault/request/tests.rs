@@ -33,6 +33,7 @@ fn plan() -> Plan {
             name: "research".into(),
             cgroup: "research".into(),
             call_timeout: None,
+            sockets: crate::plan::SocketKinds::default(),
         }],
     }
 }

@@ -129,6 +129,13 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             let (old, new) = (timeout(before), timeout(bulkhead));
             lines.push(format!("bulkhead {name}: call_timeout {old} -> {new}"));
         }
+        if let Some(before) = before.get(name.as_str())
+            && before.sockets != bulkhead.sockets
+        {
+            let kinds = |plan: &BulkheadPlan| plan.sockets.names().join(" ");
+            let (old, new) = (kinds(before), kinds(bulkhead));
+            lines.push(format!("bulkhead {name}: sockets {old} -> {new}"));
+        }
     }
 }
 

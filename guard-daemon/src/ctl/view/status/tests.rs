@@ -50,6 +50,7 @@ fn page() -> Status {
 
 fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
     BulkheadStatus {
+        unguarded: Vec::new(),
         name: name.into(),
         cgroup: format!("/sys/fs/cgroup/{name}"),
         state: "attached".into(),
