@@ -19,6 +19,7 @@ mod interrupt;
 mod offline;
 mod output;
 mod quantity;
+mod top;
 pub(crate) mod view;
 
 use std::process::ExitCode;

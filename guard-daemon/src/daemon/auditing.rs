@@ -138,10 +138,7 @@ impl Guard {
     }
 
     /// How many of them there are, with the zeros of each bulkhead.
-    pub(super) fn unguarded_samples(
-        &self,
-        state: &State,
-    ) -> Result<Vec<UnguardedSample>, DaemonError> {
+    pub(super) fn unguarded_samples(&self, state: &State) -> Vec<UnguardedSample> {
         let found = self.audited.last().map(|(_, found)| found).unwrap_or_default();
         let mut samples = Vec::new();
         for (name, live) in &state.bulkheads {
@@ -153,7 +150,7 @@ impl Guard {
                 }
             }
         }
-        Ok(samples)
+        samples
     }
 
     /// Sockets that bulkheads wanted and may not make.

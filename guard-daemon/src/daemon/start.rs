@@ -106,6 +106,7 @@ pub(super) fn start(
         root_ticket,
         bulkheads: BTreeMap::new(),
         left_cgroups,
+        announced: BTreeMap::new(),
         resolved: Resolved::default(),
         drill: None,
         schedules: Schedules::load(&plan.daemon.state_dir),
@@ -200,9 +201,12 @@ impl Guard {
             state.write_control()?;
         }
         state.write_endpoints(&self.ids)?;
-        for bulkhead in state.plan.bulkheads.clone() {
-            state.add_bulkhead(&bulkhead, &self.ids)?;
+        let bulkheads = state.plan.bulkheads.clone();
+        state.announce(&bulkheads);
+        for bulkhead in &bulkheads {
+            state.add_bulkhead(bulkhead, &self.ids)?;
         }
+        state.forget_announced();
         state.write_breakers(&self.ids)?;
         state.remove_what_an_earlier_guardd_left();
         Ok(())

@@ -63,6 +63,8 @@ pub(crate) struct State {
     pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
     /// Cgroups that guard made and that could not be removed with their bulkhead.
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
+    /// Cgroups that are in the undo log already and will be made in a moment.
+    pub(crate) announced: BTreeMap<PathBuf, crate::journal::Ticket>,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
     /// The drill that runs.

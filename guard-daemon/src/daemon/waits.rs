@@ -88,7 +88,7 @@ impl Guard {
             peers_refused: self.peers_refused.load(std::sync::atomic::Ordering::Relaxed),
             halted: state.faults.halted().is_some(),
             creations: self.creation_samples(&state)?,
-            unguarded: self.unguarded_samples(&state)?,
+            unguarded: self.unguarded_samples(&state),
             schedules: state.schedules.samples(&state.plan.schedules, &jiff::Zoned::now()),
         })
     }
