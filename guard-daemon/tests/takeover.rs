@@ -42,7 +42,7 @@ impl Host {
         let mut kernel = Kernel::load(options, Some(&pins)).unwrap();
         let cgroup = File::open(&self.cgroup).unwrap();
         let id = cgroup.metadata().unwrap().ino();
-        kernel.attach(&cgroup, id, Path::new("test"), 1).unwrap()
+        kernel.attach(&cgroup, id, Path::new("test"), 1, 15).unwrap()
     }
 }
 

@@ -13,6 +13,7 @@ mod atomics;
 mod breaker;
 mod classify;
 mod connect;
+mod creation;
 mod emit;
 mod faults;
 mod gate;
@@ -64,6 +65,11 @@ fn guard_egress(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(ingress)]
 fn guard_ingress(ctx: SkBuffContext) -> i32 {
     packet::ingress(&ctx)
+}
+
+#[cgroup_sock(sock_create)]
+fn guard_socket(ctx: SockContext) -> i32 {
+    creation::create(&ctx)
 }
 
 #[cgroup_sock(sock_release)]

@@ -14,6 +14,7 @@ use aya_ebpf::maps::{
 use guard_common::abi::breaker::{
     BreakerPolicy, BreakerSlot, MAX_POLICIES, TRANSITIONS_KEPT, Transition,
 };
+use guard_common::abi::creation::{CreationCounts, CreationKey, KINDS};
 use guard_common::abi::fault::{
     DISTRIBUTIONS, Drawn, DrawnKey, FaultRule, FaultStats, GateSocket, JitterTable,
     MAX_DELAY_GATES, MAX_FAULT_RULES, MAX_SHARED_CONNECTIONS, PairRules, RateState,
@@ -194,6 +195,11 @@ pub(crate) struct Answer {
     pub(crate) bytes: [u8; ANSWER_BYTES],
 }
 
+/// How often each bulkhead wanted sockets that it may not make.
+#[map]
+static CREATIONS: HashMap<CreationKey, CreationCounts> =
+    HashMap::with_max_entries(1024 * KINDS as u32, NO_PREALLOC);
+
 /// What the daemon is told.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -205,8 +211,31 @@ static SOCKETS: SkStorage<SocketState> = SkStorage::new();
 /// Id of the bulkhead that the program runs for.
 #[inline(always)]
 pub(crate) fn bulkhead() -> u32 {
+    identity() as u32
+}
+
+/// All that the daemon wrote for (cgroup, attach type): the bulkhead's id, and in the upper half
+/// what else this kind of program must know.
+#[inline(always)]
+pub(crate) fn identity() -> u64 {
     // SAFETY: the kernel gives every attached cgroup its storage; the pointer is never null.
-    unsafe { *BULKHEAD.get_ptr_mut() as u32 }
+    unsafe { *BULKHEAD.get_ptr_mut() }
+}
+
+/// How often a bulkhead wanted sockets of a kind that it may not make; made at the first.
+#[inline(always)]
+pub(crate) fn creation_counts(key: CreationKey) -> Option<&'static mut CreationCounts> {
+    let counts = match CREATIONS.get_ptr_mut(key) {
+        Some(counts) => counts,
+        None => {
+            let zero = CreationCounts { refused: 0, would_have: 0 };
+            // A loser of the race gets EEXIST, which is as good.
+            let _ = CREATIONS.insert(key, zero, u64::from(BPF_NOEXIST));
+            CREATIONS.get_ptr_mut(key)?
+        }
+    };
+    // SAFETY: a map value, alive for the program; words are changed by atomics only.
+    Some(unsafe { &mut *counts })
 }
 
 /// The daemon's switches.

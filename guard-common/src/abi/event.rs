@@ -21,6 +21,9 @@ pub const EVENT_BREAKER: u32 = 7;
 /// The kernel gave an idle connection up, because its peer was gone.
 pub const EVENT_STALE: u32 = 16;
 
+/// A socket was refused at its creation: `status` is its protocol, `peer_port` its type.
+pub const EVENT_SOCKET_REFUSED: u32 = 20;
+
 /// One event. 8-byte aligned, as the ring buffer demands.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

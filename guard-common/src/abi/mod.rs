@@ -5,6 +5,7 @@
 //! of `CLOCK_BOOTTIME` unless a name says otherwise. Any change raises [`ABI_VERSION`].
 
 pub mod breaker;
+pub mod creation;
 pub mod event;
 pub mod fault;
 pub mod hygiene;

@@ -10,6 +10,7 @@
 
 pub mod breaker;
 pub mod burst;
+pub mod creation;
 pub mod dns;
 pub mod exchange;
 pub mod fault;

@@ -9,6 +9,7 @@ mod bulkhead;
 mod delegate;
 mod error;
 mod hierarchy;
+mod ids;
 mod kill;
 pub mod limits;
 mod members;

@@ -13,7 +13,7 @@ use crate::config::text::signals;
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
     DaemonPlan, Fail, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, OrphanPlan, Plan,
-    Protocol, SchedulePlan, ServiceClass, ServicePlan, TimeoutSettings,
+    Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds, TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -186,6 +186,7 @@ fn bulkhead(entry: &Named) -> BulkheadPlan {
         },
         limits: resources::limits(&entry.node),
         pressure: resources::pressure(&entry.node),
+        sockets: SocketKinds::from_names(entry.node.texts("sockets").iter().map(String::as_str)),
     }
 }
 

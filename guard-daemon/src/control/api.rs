@@ -34,6 +34,7 @@ mod fault;
 mod limits;
 mod resources;
 mod schedule;
+mod unguarded;
 pub use super::query::EventQuery;
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use budget::{BudgetAmount, BudgetRecord, BudgetRelease, Budgets};
@@ -44,6 +45,7 @@ pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
 pub use limits::LimitStatus;
 pub use resources::{LimitRecord, ResourceStatus};
 pub use schedule::{ScheduleStatus, ScheduledRun};
+pub use unguarded::UnguardedSocket;
 
 /// Answer to `status`. `"schema": "guard.status/1"`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -103,6 +105,9 @@ pub struct BulkheadStatus {
     pub orphans: u64,
     /// Connections open now, all services.
     pub connections: u64,
+    /// Sockets that escape guard, at the last look.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unguarded: Vec<UnguardedSocket>,
     /// One entry per service with any traffic, by name.
     pub services: Vec<ServiceStatus>,
     /// Limits, first of the bulkhead as a whole; services without any and without traffic are left

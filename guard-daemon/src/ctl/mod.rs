@@ -19,6 +19,7 @@ mod interrupt;
 mod offline;
 mod output;
 mod quantity;
+mod top;
 mod user;
 pub(crate) mod view;
 

@@ -42,6 +42,11 @@ impl Output {
         Self { json: true, out: look, err: look }
     }
 
+    /// Whether a document is asked for.
+    pub(super) const fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// How standard error looks.
     pub(super) fn err_look(&self) -> &Look {
         &self.err

@@ -217,7 +217,7 @@ impl Guard {
         }
         state.budgets.accounts = accounts;
         for (bulkhead, plan, change) in told {
-            self.tell(&bulkhead, &plan, change);
+            self.tell_budget(&bulkhead, &plan, change);
         }
         self.apply_blocks(state);
         self.apply_freezes(state);
@@ -271,7 +271,7 @@ impl Guard {
         }
     }
 
-    fn tell(&self, bulkhead: &str, plan: &BudgetPlan, change: Change) {
+    fn tell_budget(&self, bulkhead: &str, plan: &BudgetPlan, change: Change) {
         let (kind, message) = match change {
             Change::Period(false) => return,
             Change::Period(true) => ("budget_period", format!("{}: a new period", title(plan))),

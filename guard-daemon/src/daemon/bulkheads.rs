@@ -1,6 +1,6 @@
 //! Bulkheads on the host: cgroups made or adopted, programs attached, all of it taken back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::error::DaemonError;
@@ -10,7 +10,7 @@ use crate::cgroup::{self, Bulkhead, Made, Removed};
 use crate::journal::{Ticket, Undo};
 use crate::kernel::Attached;
 use crate::observe::SharedIds;
-use crate::plan::BulkheadPlan;
+use crate::plan::{BulkheadPlan, Plan};
 
 /// One bulkhead on the host.
 pub(crate) struct LiveBulkhead {
@@ -64,9 +64,14 @@ impl State {
         let mut tickets = Vec::new();
         let made = {
             let (root, undo) = (&self.root, &mut self.undo);
+            let announced = &mut self.announced;
             Bulkhead::make_or_adopt(root, &plan.cgroup, &mut |path: &Path| {
-                let entry = Undo::CgroupMade { path: path.to_owned() };
-                let ticket = undo.intend(entry).map_err(|e| e.to_string())?;
+                let ticket = match announced.remove(path) {
+                    Some(ticket) => ticket,
+                    None => undo
+                        .intend(Undo::CgroupMade { path: path.to_owned() })
+                        .map_err(|e| e.to_string())?,
+                };
                 tickets.push((path.to_owned(), ticket));
                 Ok(())
             })
@@ -78,7 +83,10 @@ impl State {
                 return Err(named(error.into()));
             }
         };
-        let attached = self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id);
+        let attached = {
+            let kinds = plan.sockets.bits();
+            self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id, kinds)
+        };
         match attached {
             Ok(attached) => {
                 let live = LiveBulkhead {
@@ -100,17 +108,58 @@ impl State {
         }
     }
 
+    /// Writes down the cgroups that these bulkheads need and that are not there, with one wait for
+    /// the disk, before they are made one by one. What is then not made is taken back by
+    /// [`State::forget_announced`].
+    pub(crate) fn announce<'a>(&mut self, plans: impl IntoIterator<Item = &'a BulkheadPlan>) {
+        let mut missing = BTreeSet::new();
+        for plan in plans {
+            let mut path = self.root.path().to_owned();
+            for name in &plan.cgroup {
+                path.push(name);
+                if !path.exists() {
+                    missing.insert(path.clone());
+                }
+            }
+        }
+        let entries = missing.iter().map(|path| Undo::CgroupMade { path: path.clone() }).collect();
+        match self.undo.intend_all(entries) {
+            Ok(tickets) => self.announced.extend(missing.into_iter().zip(tickets)),
+            // Each of them is then written down by itself, or says that it cannot be.
+            Err(error) => tracing::warn!(%error, "cgroups are written down one by one"),
+        }
+    }
+
+    /// Takes back what was announced and not made.
+    pub(crate) fn forget_announced(&mut self) {
+        let unused = std::mem::take(&mut self.announced).into_iter().collect();
+        self.settle(unused);
+    }
+
     /// Detaches a bulkhead and removes the cgroups that guard made for it, if they are empty. Its
     /// processes go on unguarded. Returns what was left, one line each.
     pub(crate) fn remove_bulkhead(&mut self, name: &str) -> Vec<String> {
-        self.lift_limits(name);
-        let Some(live) = self.bulkheads.remove(name) else { return Vec::new() };
-        let mut left = detach(live.attached, live.matches);
-        left.extend(self.kernel.forget_limits(live.id).err().map(|error| error.to_string()));
-        let mut made = self.forget_runs(name);
-        self.take_back(live.cgroup.path(), live.delegated);
-        made.extend(live.made);
-        left.extend(self.remove_cgroups(made));
+        self.remove_bulkheads([name]).into_iter().map(|(_, left)| left).collect()
+    }
+
+    /// The same for several, with one wait for the disk; each line with its bulkhead's name.
+    pub(crate) fn remove_bulkheads<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Vec<(String, String)> {
+        let (mut left, mut made) = (Vec::new(), Vec::new());
+        for name in names {
+            self.lift_limits(name);
+            let Some(live) = self.bulkheads.remove(name) else { continue };
+            let mut lines = detach(live.attached, live.matches);
+            lines.extend(self.kernel.forget_limits(live.id).err().map(|error| error.to_string()));
+            left.extend(lines.into_iter().map(|line| (name.to_owned(), line)));
+            made.extend(self.forget_runs(name));
+            self.take_back(live.cgroup.path(), live.delegated);
+            made.extend(live.made);
+        }
+        // A line names its cgroup.
+        left.extend(self.remove_cgroups(made).into_iter().map(|line| (String::new(), line)));
         left
     }
 
@@ -156,7 +205,7 @@ impl State {
     /// that processes keep, one line each.
     pub(super) fn remove_cgroups(&mut self, mut made: Vec<(PathBuf, Ticket)>) -> Vec<String> {
         made.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
-        let mut left = Vec::new();
+        let (mut left, mut gone) = (Vec::new(), Vec::new());
         for (path, ticket) in made {
             match cgroup::remove_if_empty(&self.hierarchy, &path) {
                 Ok(Removed::Busy { pids, .. }) => {
@@ -168,22 +217,22 @@ impl State {
                     }
                     self.left_cgroups.push((path, ticket));
                 }
-                Ok(_) => self.settle(vec![(path, ticket)]),
+                Ok(_) => gone.push((path, ticket)),
                 Err(error) => {
                     left.push(format!("{} stays: {error}", path.display()));
                     self.left_cgroups.push((path, ticket));
                 }
             }
         }
+        self.settle(gone);
         left
     }
 
     /// Marks entries as undone whose cgroups are gone or were never made.
     pub(super) fn settle(&mut self, entries: Vec<(PathBuf, Ticket)>) {
-        for (path, ticket) in entries {
-            if let Err(error) = self.undo.done(ticket) {
-                tracing::warn!(path = %path.display(), %error, "undo log not updated");
-            }
+        let tickets: Vec<_> = entries.into_iter().map(|(_, ticket)| ticket).collect();
+        if let Err(error) = self.undo.done_all(&tickets) {
+            tracing::warn!(count = tickets.len(), %error, "undo log not updated");
         }
     }
 
@@ -191,6 +240,21 @@ impl State {
     pub(crate) fn lost_bulkheads(&self) -> Vec<String> {
         let lost = self.bulkheads.iter().filter(|(_, live)| !live.cgroup.still_there());
         lost.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Tells the kernel which sockets bulkheads may make, where that is not what `old` said.
+    pub(crate) fn write_socket_kinds(&mut self, old: &Plan) -> Result<(), DaemonError> {
+        for plan in &self.plan.bulkheads {
+            let before = old.bulkhead(&plan.name).map(|before| before.sockets);
+            if let Some(live) = self.bulkheads.get(&plan.name)
+                && before != Some(plan.sockets)
+            {
+                for cgroup in live.cgroups() {
+                    self.kernel.set_socket_kinds(cgroup.id(), live.id, plan.sockets.bits())?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Sets a lost bulkhead up anew. Returns what was done, for people.

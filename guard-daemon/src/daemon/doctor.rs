@@ -156,6 +156,7 @@ impl Guard {
         checks.push(delay(&self.engines));
         checks.push(tls());
         checks.extend(self.bulkhead_checks());
+        checks.extend(self.audit_checks());
         checks.push(self.keeping_check());
         checks.push(self.names_check());
         checks.push(self.scrape_check());

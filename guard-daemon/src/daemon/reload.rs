@@ -105,22 +105,23 @@ impl Guard {
         let brand_new: Vec<_> =
             arriving.iter().filter(|b| old.bulkhead(&b.name).is_none()).collect();
         let mut added = Vec::new();
+        state.announce(brand_new.iter().copied());
         for bulkhead in &brand_new {
             if let Err(error) = state.add_bulkhead(bulkhead, &self.ids) {
-                for name in added {
-                    state.remove_bulkhead(name);
-                }
+                state.remove_bulkheads(added);
+                state.forget_announced();
                 return Err(error);
             }
             added.push(bulkhead.name.as_str());
         }
+        state.forget_announced();
         for bulkhead in &leaving {
             for id in state.faults.ids(Some(&bulkhead.name)) {
                 self.end_fault(state, id, "reloaded");
             }
-            for left in state.remove_bulkhead(&bulkhead.name) {
-                tracing::warn!(bulkhead = bulkhead.name, left, "bulkhead removed, its cgroup not");
-            }
+        }
+        for (bulkhead, left) in state.remove_bulkheads(leaving.iter().map(|b| b.name.as_str())) {
+            tracing::warn!(bulkhead, left, "bulkhead removed, its cgroup not");
         }
         let services: BTreeSet<_> = new.services.iter().map(|s| s.name.as_str()).collect();
         let gone = old.services.iter().filter(|s| !services.contains(s.name.as_str()));
@@ -144,6 +145,7 @@ impl Guard {
         state.members.uids = uids;
         self.settle_owners(state);
         self.set_all_limits(state);
+        state.write_socket_kinds(&old)?;
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;
         state.write_breakers(&self.ids)?;

@@ -115,6 +115,7 @@ pub(super) fn start(
         bulkheads: BTreeMap::new(),
         left_cgroups,
         members: Members::default(),
+        announced: BTreeMap::new(),
         resolved: Resolved::default(),
         drill: None,
         schedules: Schedules::load(&plan.daemon.state_dir),
@@ -144,6 +145,7 @@ pub(super) fn start(
         scrapes: AtomicU64::new(0),
         last_scrape_ns: AtomicU64::new(0),
         owners: crate::control::Owners::default(),
+        audited: super::auditing::Audited::default(),
         peers_refused: AtomicU64::new(0),
         schedules_changed: tokio::sync::Notify::new(),
         cuts,
@@ -212,10 +214,13 @@ impl Guard {
             state.write_control()?;
         }
         state.write_endpoints(&self.ids)?;
-        for bulkhead in state.plan.bulkheads.clone() {
-            state.add_bulkhead(&bulkhead, &self.ids)?;
+        let bulkheads = state.plan.bulkheads.clone();
+        state.announce(&bulkheads);
+        for bulkhead in &bulkheads {
+            state.add_bulkhead(bulkhead, &self.ids)?;
         }
         state.follow_budgets();
+        state.forget_announced();
         state.write_breakers(&self.ids)?;
         state.adopt_runs();
         state.load_mains();

@@ -47,6 +47,8 @@ pub struct Guard {
     pub(crate) schedules_changed: tokio::sync::Notify,
     /// Users who own bulkheads and may connect for that.
     pub(crate) owners: crate::control::Owners,
+    /// Sockets that escape guard.
+    pub(crate) audited: super::auditing::Audited,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }
@@ -72,6 +74,8 @@ pub(crate) struct State {
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     /// What runs in the bulkheads, and whose they are.
     pub(crate) members: Members,
+    /// Cgroups that are in the undo log already and will be made in a moment.
+    pub(crate) announced: BTreeMap<PathBuf, crate::journal::Ticket>,
     pub(crate) resolved: Resolved,
     pub(crate) faults: FaultManager,
     /// The drill that runs.

@@ -7,12 +7,13 @@ use super::state::{Guard, State};
 use crate::control::api::{BulkheadStatus, ServiceStatus, Status};
 use crate::fault::Engine;
 use crate::kernel::Counters;
-use crate::observe::{pair_status, with_ids};
+use crate::observe::{Audit, pair_status, with_ids};
 use crate::plan::Mode;
 
 impl Guard {
     /// Everything that an operator asks first. Blocking.
     pub(crate) fn status_now(&self) -> Result<Status, DaemonError> {
+        let audit = self.audit_recent()?;
         let state = self.lock();
         let counters = state.kernel.counters()?;
         let hooks = state.kernel.hook_stats()?;
@@ -33,7 +34,7 @@ impl Guard {
             halted: state.faults.halted().map(str::to_owned),
             faults: state.faults.records(&state.kernel),
             events_lost: hooks.events_lost,
-            bulkheads: self.bulkheads_of(&state, &counters),
+            bulkheads: self.bulkheads_of(&state, &counters, &audit),
         })
     }
 
@@ -42,7 +43,12 @@ impl Guard {
         if self.engines.nfqueue().is_ok() { Engine::Nfqueue.name() } else { "edt only" }
     }
 
-    fn bulkheads_of(&self, state: &State, counters: &Counters) -> Vec<BulkheadStatus> {
+    fn bulkheads_of(
+        &self,
+        state: &State,
+        counters: &Counters,
+        audit: &Audit,
+    ) -> Vec<BulkheadStatus> {
         let mut services: BTreeMap<u32, Vec<ServiceStatus>> = BTreeMap::new();
         with_ids(&self.ids, |ids| {
             for (pair, stats) in counters {
@@ -67,6 +73,7 @@ impl Guard {
                     .into_iter()
                     .filter(|limit| limit.service.is_none() || limit.says_something())
                     .collect(),
+                unguarded: audit.unguarded.get(&live.id).cloned().unwrap_or_default(),
                 services,
                 resources: state.resources_of(name),
             }

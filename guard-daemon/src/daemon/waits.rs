@@ -58,6 +58,7 @@ impl Guard {
     fn sample_now(&self) -> Result<Sample, DaemonError> {
         self.scraped();
         let waits = self.waits_now()?;
+        self.audit_recent()?;
         let state = self.lock();
         let mut faults = state.faults.records(&state.kernel);
         faults.extend(state.faults.ended().cloned());
@@ -94,6 +95,8 @@ impl Guard {
             scrapes: self.scrapes.load(std::sync::atomic::Ordering::Relaxed),
             peers_refused: self.peers_refused.load(std::sync::atomic::Ordering::Relaxed),
             halted: state.faults.halted().is_some(),
+            creations: self.creation_samples(&state)?,
+            unguarded: self.unguarded_samples(&state),
             schedules: state.schedules.samples(&state.plan.schedules, &jiff::Zoned::now()),
         })
     }

@@ -90,6 +90,8 @@ pub struct UndoLog {
     file: File,
     /// Bytes of good records in the file.
     length: u64,
+    /// What it had after it was rewritten last, bytes.
+    kept: u64,
     boot_id: String,
     next_seq: u64,
     /// Open entries: their boot id and what they are.
@@ -143,7 +145,17 @@ impl UndoLog {
             .collect();
         let (file, length) = rewrite(state_dir, &open)?;
         let state_dir = state_dir.to_owned();
-        let log = Self { state_dir, file, length, boot_id, next_seq, open, damage, _lock: lock };
+        let log = Self {
+            state_dir,
+            file,
+            length,
+            kept: length,
+            boot_id,
+            next_seq,
+            open,
+            damage,
+            _lock: lock,
+        };
         Ok((log, entries))
     }
 
@@ -166,38 +178,70 @@ impl UndoLog {
     /// an error it must not be made. If making it fails, or it turns out to be there already and
     /// so is not ours, call [`UndoLog::done`] at once.
     pub fn intend(&mut self, what: Undo) -> Result<Ticket, LogError> {
-        let seq = self.next_seq;
-        self.append(&Record {
-            seq,
+        let ticket = Ticket(self.next_seq);
+        self.intend_all(vec![what]).map(|_| ticket)
+    }
+
+    /// The same for several things, with one wait for the disk: a thousand waits take seconds.
+    /// The tickets are in their order.
+    pub fn intend_all(&mut self, all: Vec<Undo>) -> Result<Vec<Ticket>, LogError> {
+        let first = self.next_seq;
+        let entries: Vec<_> = (first..).zip(all).collect();
+        let records = entries.iter().map(|(seq, what)| Record {
+            seq: *seq,
             boot_id: self.boot_id.clone(),
             kind: Kind::Intend,
             body: Some(what.clone()),
-        })?;
-        self.next_seq += 1;
-        self.open.insert(seq, (self.boot_id.clone(), what));
-        Ok(Ticket(seq))
+        });
+        let records: Vec<_> = records.collect();
+        self.append(&records)?;
+        self.next_seq += entries.len() as u64;
+        let boot_id = self.boot_id.clone();
+        self.open.extend(entries.into_iter().map(|(seq, what)| (seq, (boot_id.clone(), what))));
+        Ok((first..self.next_seq).map(Ticket).collect())
     }
 
     /// Notes that it is off the host again. On an error the entry stays open, and the next life
     /// tries to remove what is no longer there, which does no harm.
     pub fn done(&mut self, ticket: Ticket) -> Result<(), LogError> {
-        if !self.open.contains_key(&ticket.0) {
-            return Err(LogError::NotOpen { seq: ticket.0 });
+        self.done_all(&[ticket])
+    }
+
+    /// The same for several, with one wait for the disk.
+    pub fn done_all(&mut self, tickets: &[Ticket]) -> Result<(), LogError> {
+        if let Some(unknown) = tickets.iter().find(|ticket| !self.open.contains_key(&ticket.0)) {
+            return Err(LogError::NotOpen { seq: unknown.0 });
         }
-        let boot_id = self.boot_id.clone();
-        self.append(&Record { seq: ticket.0, boot_id, kind: Kind::Done, body: None })?;
-        self.open.remove(&ticket.0);
-        // Many short faults would make it grow without end.
-        if self.length > COMPACT_BYTES {
+        let done = |ticket: &Ticket| Record {
+            seq: ticket.0,
+            boot_id: self.boot_id.clone(),
+            kind: Kind::Done,
+            body: None,
+        };
+        let records: Vec<_> = tickets.iter().map(done).collect();
+        self.append(&records)?;
+        for ticket in tickets {
+            self.open.remove(&ticket.0);
+        }
+        // Many short faults would make it grow without end. Of what is still open nothing can be
+        // left out: rewritten at each of a thousand ends, it would take a thousand times the time.
+        if self.length > COMPACT_BYTES.max(2 * self.kept) {
             (self.file, self.length) = rewrite(&self.state_dir, &self.open)?;
+            self.kept = self.length;
         }
         Ok(())
     }
 
-    fn append(&mut self, record: &Record) -> Result<(), LogError> {
+    fn append(&mut self, records: &[Record]) -> Result<(), LogError> {
         let path = self.state_dir.join(LOG_FILE);
-        let line = record.to_line().map_err(|e| at("encode a record for", &path)(e.into()))?;
-        let written = self.file.write_all(line.as_bytes()).and_then(|()| self.file.sync_data());
+        let mut lines = String::new();
+        for record in records {
+            lines += &record.to_line().map_err(|e| at("encode a record for", &path)(e.into()))?;
+        }
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
         if let Err(source) = written {
             // Take back what may have been written, so that the next record does not continue
             // a torn line.
@@ -209,7 +253,7 @@ impl UndoLog {
             }
             return Err(at("write", &path)(source));
         }
-        self.length += line.len() as u64;
+        self.length += lines.len() as u64;
         Ok(())
     }
 }

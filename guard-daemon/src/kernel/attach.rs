@@ -8,10 +8,15 @@ use aya::maps::{CgroupStorage, cgroup_storage::CgroupStorageKey};
 use aya::programs::links::{CgroupAttachMode, FdLink};
 use aya::programs::{Program, ProgramError};
 
+use guard_common::abi::creation;
+
 use super::error::{KernelError, cause_chain};
 use super::load::{KNOWS_BULKHEAD, Kernel, PROGRAMS};
 use super::pins::{make_directory, remove_links};
 use super::syscall::{link_program, open_pinned, update_link};
+
+/// Attach type of `guard_socket` (`BPF_CGROUP_INET_SOCK_CREATE`).
+const CREATION: u32 = 2;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -61,17 +66,25 @@ impl Kernel {
     /// error nothing is attached. Where an earlier life has left its programs, ours take their
     /// places one by one, without a packet or a call between that meets none or two.
     ///
-    /// `cgroup_id` is the inode number of the cgroup's directory.
+    /// `cgroup_id` is the inode number of the cgroup's directory, `kinds` are the kinds of sockets
+    /// that the bulkhead may make, as bits.
     pub fn attach(
         &mut self,
         cgroup: &impl AsFd,
         cgroup_id: u64,
         path: &Path,
         bulkhead: u32,
+        kinds: u32,
     ) -> Result<Attached, KernelError> {
         let pinned = self.pins.as_ref().map(|pins| pins.links_of(cgroup_id));
         let mut attached = Attached { links: Vec::new(), pinned, taken_over: 0 };
-        match self.attach_all(cgroup.as_fd(), cgroup_id, path, bulkhead, &mut attached) {
+        match self.attach_all(
+            cgroup.as_fd(),
+            cgroup_id,
+            path,
+            creation::identity(bulkhead, kinds),
+            &mut attached,
+        ) {
             Ok(()) => Ok(attached),
             Err(error) => {
                 if let Err(problem) = attached.detach() {
@@ -87,7 +100,7 @@ impl Kernel {
         cgroup: BorrowedFd<'_>,
         cgroup_id: u64,
         path: &Path,
-        bulkhead: u32,
+        identity: u64,
         attached: &mut Attached,
     ) -> Result<(), KernelError> {
         if let Some(directory) = &attached.pinned {
@@ -103,17 +116,38 @@ impl Kernel {
                 continue;
             }
             // Until this is written the program sees "no bulkhead" and lets everything pass.
-            let map = self
-                .ebpf
-                .map_mut("BULKHEAD")
-                .ok_or(KernelError::Missing { what: "map", name: "BULKHEAD" })?;
-            let mut storage: CgroupStorage<_, u64> =
-                map.try_into().map_err(KernelError::map("BULKHEAD", "opening"))?;
-            storage
-                .insert(CgroupStorageKey::new(cgroup_id, attach_type), u64::from(bulkhead), 0)
-                .map_err(KernelError::map("BULKHEAD", "writing an identity"))?;
+            self.identify(cgroup_id, attach_type, identity)?;
         }
         Ok(())
+    }
+
+    /// Changes the kinds of sockets that a bulkhead may make, from its next socket on.
+    pub fn set_socket_kinds(
+        &mut self,
+        cgroup_id: u64,
+        bulkhead: u32,
+        kinds: u32,
+    ) -> Result<(), KernelError> {
+        self.identify(cgroup_id, CREATION, creation::identity(bulkhead, kinds))
+    }
+
+    /// Writes what the program of this type sees of the cgroup. The upper half is for the hook at
+    /// the creation of sockets; the others read the lower half alone.
+    fn identify(
+        &mut self,
+        cgroup_id: u64,
+        attach_type: u32,
+        identity: u64,
+    ) -> Result<(), KernelError> {
+        let map = self
+            .ebpf
+            .map_mut("BULKHEAD")
+            .ok_or(KernelError::Missing { what: "map", name: "BULKHEAD" })?;
+        let mut storage: CgroupStorage<_, u64> =
+            map.try_into().map_err(KernelError::map("BULKHEAD", "opening"))?;
+        storage
+            .insert(CgroupStorageKey::new(cgroup_id, attach_type), identity, 0)
+            .map_err(KernelError::map("BULKHEAD", "writing an identity"))
     }
 
     fn attach_or_take_over(

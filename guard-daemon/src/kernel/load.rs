@@ -12,6 +12,7 @@ use aya::programs::{
 };
 use aya::{Ebpf, EbpfLoader, VerifierLogLevel};
 use guard_common::abi::breaker::{BreakerSlot, TRANSITIONS_KEPT, Transition};
+use guard_common::abi::creation::{CreationCounts, CreationKey};
 use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, RateState};
 use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::PairKey;
@@ -28,7 +29,7 @@ use super::shared::SharedArray;
 use super::{OBJECT, btf};
 
 /// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
-pub(super) const PROGRAMS: [(&str, u32); 8] = [
+pub(super) const PROGRAMS: [(&str, u32); 9] = [
     ("guard_connect4", 10),
     ("guard_connect6", 11),
     ("guard_sendmsg4", 14),
@@ -36,12 +37,13 @@ pub(super) const PROGRAMS: [(&str, u32); 8] = [
     ("guard_sockops", 3),
     ("guard_egress", 1),
     ("guard_ingress", 0),
+    ("guard_socket", 2),
     ("guard_release", 34),
 ];
 
 /// Programs that ask which bulkhead they run for; the kernel keeps an identity for these alone. The
 /// others go by the socket's storage.
-pub(super) const KNOWS_BULKHEAD: [&str; 7] = [
+pub(super) const KNOWS_BULKHEAD: [&str; 8] = [
     "guard_connect4",
     "guard_connect6",
     "guard_sendmsg4",
@@ -49,6 +51,7 @@ pub(super) const KNOWS_BULKHEAD: [&str; 7] = [
     "guard_sockops",
     "guard_egress",
     "guard_ingress",
+    "guard_socket",
 ];
 
 /// What the loader must know of the plan.
@@ -94,6 +97,7 @@ pub struct Kernel {
     pub(super) hygiene: HashMap<MapData, u32, HygienePolicy>,
     pub(super) breakers: Breakers,
     pub(super) limits: Limits,
+    pub(super) creations: HashMap<MapData, CreationKey, CreationCounts>,
     pub(super) gates: Array<MapData, u32>,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
@@ -171,6 +175,7 @@ impl Kernel {
                 budget: shared::<RetryBudget>(&mut ebpf, "RETRY_BUDGET", 1)?,
                 known: Default::default(),
             },
+            creations: take!(ebpf, "CREATIONS"),
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),

@@ -11,6 +11,7 @@ pub mod bench;
 mod breakers;
 mod btf;
 mod clock;
+mod creations;
 mod error;
 mod events;
 mod faults;

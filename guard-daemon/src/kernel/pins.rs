@@ -16,13 +16,14 @@ use super::error::{KernelError, cause_chain};
 use super::load::{Kernel, LoadOptions};
 
 /// Maps that are pinned.
-pub(super) const MAPS: [&str; 19] = [
+pub(super) const MAPS: [&str; 20] = [
     "ACCEPTED",
     "BREAKERS",
     "BREAKER_OF_PAIR",
     "BREAKER_POLICIES",
     "BULKHEAD",
     "CONTROL",
+    "CREATIONS",
     "ENDED",
     "ENDPOINTS",
     "EVENTS",

@@ -3,11 +3,14 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use guard_common::abi::creation::{KIND_NAMES, KINDS};
 use guard_common::abi::event::{
     EVENT_CALL, EVENT_CALL_FAILED, EVENT_CLOSED, EVENT_CONNECT_FAILED, EVENT_CONNECTED,
-    EVENT_FAULT_REFUSED, EVENT_STALE, Event,
+    EVENT_FAULT_REFUSED, EVENT_SOCKET_REFUSED, EVENT_STALE, Event,
 };
 use guard_common::abi::outcome::{Origin, Outcome};
+
+use guard_common::logic::creation;
 
 use crate::control::api::EventRecord;
 use crate::kernel::wall_of_boottime_ns;
@@ -31,9 +34,10 @@ pub fn decode(event: &Event, ids: &Ids) -> EventRecord {
         EVENT_CLOSED => "closed".to_owned(),
         EVENT_FAULT_REFUSED => "fault_refused".to_owned(),
         EVENT_STALE => "stale_connection".to_owned(),
+        EVENT_SOCKET_REFUSED => "socket_refused".to_owned(),
         other => format!("kernel_event_{other}"),
     };
-    let has_outcome = !matches!(event.kind, EVENT_CONNECTED | EVENT_CLOSED);
+    let has_outcome = !matches!(event.kind, EVENT_CONNECTED | EVENT_CLOSED | EVENT_SOCKET_REFUSED);
     let outcome = match Outcome::from_u32(event.outcome) {
         Some(outcome) if has_outcome => outcome.name().to_owned(),
         _ => String::new(),
@@ -45,25 +49,39 @@ pub fn decode(event: &Event, ids: &Ids) -> EventRecord {
     };
     let wall_ns = wall_of_boottime_ns(event.time_ns);
     let time = jiff::Timestamp::from_nanosecond(wall_ns).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
+    let refused_socket = event.kind == EVENT_SOCKET_REFUSED;
     EventRecord {
         seq: 0,
         time: time.to_string(),
         kind,
         bulkhead: ids.bulkhead_name(event.bulkhead).to_owned(),
-        service: ids.service_name(event.service).to_owned(),
+        service: if refused_socket {
+            String::new()
+        } else {
+            ids.service_name(event.service).to_owned()
+        },
         outcome,
         origin: origin.to_owned(),
-        peer: peer_text(event.peer, event.peer_port),
+        peer: if refused_socket { String::new() } else { peer_text(event.peer, event.peer_port) },
         pid: (event.pid != 0).then_some(event.pid),
         seconds: (event.duration_ns != 0)
             .then(|| Duration::from_nanos(event.duration_ns).as_secs_f64()),
         fault: (event.fault != 0).then_some(event.fault),
-        message: if event.status == 0 {
+        message: if refused_socket {
+            socket_text(event.peer_port, event.status, event.errno)
+        } else if event.status == 0 {
             errno_text(event.errno)
         } else {
             format!("HTTP {}", event.status)
         },
     }
+}
+
+/// What socket was refused, and how.
+fn socket_text(socket_type: u32, protocol: u32, errno: u32) -> String {
+    let kind = KIND_NAMES[creation::kind(socket_type, protocol) as usize % KINDS];
+    let errno = errno_text(errno);
+    format!("socket of kind {kind} (type {socket_type}, protocol {protocol}): {errno}")
 }
 
 fn errno_text(errno: u32) -> String {

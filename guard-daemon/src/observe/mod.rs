@@ -1,6 +1,7 @@
 //! What comes back from the kernel: events, counters, hanging calls, made readable for people
 //! and programs. It only looks; it changes nothing on the host.
 
+mod audit;
 mod decode;
 mod limits;
 mod process;
@@ -13,6 +14,7 @@ use std::sync::{Arc, RwLock};
 
 use crate::plan::Ids;
 
+pub use audit::{Audit, AuditedBulkhead, audit};
 pub use decode::{decode, peer_text};
 pub use limits::limit_status;
 pub use process::socket_descriptors;

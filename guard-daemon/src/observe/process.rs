@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// Command name of a process; empty if it is gone.
 pub(super) fn command(pid: u32) -> String {
@@ -28,15 +29,17 @@ pub fn socket_descriptors(pids: &[u32]) -> HashMap<u32, (u32, i32)> {
     for pid in pids {
         let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         for descriptor in descriptors.flatten() {
-            let Ok(target) = std::fs::read_link(descriptor.path()) else { continue };
-            let inode = target
-                .to_str()
-                .and_then(|text| text.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
             let number = descriptor.file_name().to_str().and_then(|name| name.parse().ok());
-            if let (Some(inode), Some(number)) = (inode, number) {
+            if let (Some(inode), Some(number)) = (socket_inode(&descriptor.path()), number) {
                 owners.entry(inode).or_insert((*pid, number));
             }
         }
     }
     owners
+}
+
+/// Inode of the socket that a descriptor (`/proc/PID/fd/N`) is; `None` if it is none.
+pub(super) fn socket_inode(descriptor: &Path) -> Option<u32> {
+    let target = std::fs::read_link(descriptor).ok()?;
+    target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
 }

@@ -11,6 +11,7 @@ mod breaker;
 mod diff;
 mod hygiene;
 mod ids;
+mod kinds;
 mod limits;
 mod orphans;
 mod resources;
@@ -23,6 +24,7 @@ pub use hygiene::{
     BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
 };
 pub use ids::{Ids, OTHER};
+pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use orphans::OrphanPlan;
 pub use resources::{LimitsPlan, PressurePlan, Stage};
@@ -192,6 +194,8 @@ pub struct BulkheadPlan {
     pub limits: LimitsPlan,
     /// What is done under pressure; `None` = nothing.
     pub pressure: Option<PressurePlan>,
+    /// Kinds of sockets that it may make.
+    pub sockets: SocketKinds,
 }
 
 impl Plan {

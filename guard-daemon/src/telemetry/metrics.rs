@@ -21,11 +21,13 @@ mod hygiene;
 mod limits;
 mod resources;
 mod schedules;
+mod sockets;
 
 pub use breakers::{CutSample, TransitionSample};
 pub use limits::LimitSample;
 pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
+pub use sockets::{CreationSample, UnguardedSample};
 
 const NS_PER_SECOND: f64 = 1e9;
 const US_PER_SECOND: f64 = 1e6;
@@ -86,6 +88,10 @@ pub struct Sample {
     pub peers_refused: u64,
     /// Whether faults are halted.
     pub halted: bool,
+    /// Sockets of kinds that bulkheads may not make.
+    pub creations: Vec<CreationSample>,
+    /// Sockets that escape guard.
+    pub unguarded: Vec<UnguardedSample>,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
     /// Memory, processors, processes of each bulkhead.
@@ -182,6 +188,7 @@ impl Collector for Sample {
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;
+        self.encode_sockets(encoder)?;
         self.encode_bulkheads(encoder)?;
         self.encode_resources(encoder)?;
         self.encode_daemon(encoder)
@@ -349,6 +356,7 @@ impl Sample {
                 ("end_connection", self.would_cut),
                 ("end_orphan", self.would_end),
                 ("resource_limit", self.would_limit),
+                ("refuse_socket", self.creations.iter().map(|c| c.would_have).sum()),
             ]
             .map(|(action, count)| ([("action", action.to_owned())], count as f64)),
         )?;

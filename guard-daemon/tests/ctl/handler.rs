@@ -135,6 +135,7 @@ impl Handler for TestHandler {
         let bulkhead = BulkheadStatus {
             limits: Vec::new(),
             resources: guard_daemon::control::api::ResourceStatus::default(),
+            unguarded: Vec::new(),
             name: "research".into(),
             cgroup: "/sys/fs/cgroup/research".into(),
             state: "attached".into(),

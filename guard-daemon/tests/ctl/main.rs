@@ -10,4 +10,5 @@ mod follow;
 mod handler;
 mod no_daemon;
 mod rig;
+mod top;
 mod transport;

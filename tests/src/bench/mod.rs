@@ -27,6 +27,7 @@ mod refuse;
 mod reload;
 mod report;
 mod roundtrip;
+mod scale;
 mod server;
 mod sides;
 
@@ -56,7 +57,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 14] = [
+const ALL: [(&str, Benchmark, &str); 15] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -70,6 +71,7 @@ const ALL: [(&str, Benchmark, &str); 14] = [
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
+    ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),
     (NETEM, netem::run, "latency and loss against tc netem, in a virtual machine only"),
 ];
 /// These run only when they are named.

@@ -4,14 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write, stdin, stdout};
+use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::errno::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
+use testbed::attempt;
 use testbed::server::is_ours;
 use testbed::sockopts::Options;
 
@@ -26,6 +30,7 @@ struct Probe {
     tcp: BTreeMap<String, TcpStream>,
     udp: BTreeMap<String, (UdpSocket, u32)>,
     listeners: BTreeMap<String, TcpListener>,
+    raw: BTreeMap<String, OwnedFd>,
     /// Processes that hold a connection too.
     children: BTreeMap<String, Child>,
 }
@@ -77,6 +82,22 @@ fn address(text: &str) -> Result<SocketAddr> {
     let plain = SocketAddr::new(plain, address.port());
     ensure!(is_ours(plain) || plain.ip().is_unspecified(), "`{text}` is not ours");
     Ok(address)
+}
+
+/// A descriptor that somebody sends to a Unix socket.
+fn received(path: &str) -> Result<OwnedFd> {
+    let listener = UnixListener::bind(path)?;
+    let (stream, _) = listener.accept()?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0_u8; 1];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    recvmsg(&stream, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).map_err(io::Error::from)?;
+    let rights = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    rights.context("no descriptor came")
 }
 
 impl Probe {
@@ -144,8 +165,22 @@ impl Probe {
                 child.wait()?;
                 Ok(json!({}))
             }
+            ["try", way, to] => attempt::attempt(way, address(to)?).map(|()| json!({})),
+            // Kept open under this name.
+            ["socket", name, family, kind, protocol] => {
+                let socket = attempt::socket(family.parse()?, kind.parse()?, protocol.parse()?)?;
+                self.raw.insert(name.to_owned(), socket);
+                Ok(json!({}))
+            }
+            ["receive", name, path] => {
+                let socket = received(path)?;
+                self.tcp.insert(name.to_owned(), TcpStream::from(socket));
+                Ok(json!({}))
+            }
             ["close", name] => {
-                let known = self.tcp.remove(name).is_some() | self.udp.remove(name).is_some();
+                let known = self.tcp.remove(name).is_some()
+                    | self.udp.remove(name).is_some()
+                    | self.raw.remove(name).is_some();
                 ensure!(known, "there is no socket {name}");
                 Ok(json!({}))
             }

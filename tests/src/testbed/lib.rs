@@ -3,6 +3,7 @@
 //! namespaces of its own only, ends only what it started, and leaves nothing on the host.
 
 pub mod agent;
+pub mod attempt;
 pub mod cgroup;
 pub mod guardd;
 pub mod http;

@@ -185,6 +185,11 @@ impl Probe {
         Self(Process::spawn(&mut cgroup::wrap(path, &command)).unwrap())
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
     /// The reply to a command, failures included (`error` is then the errno's name).
     pub fn ask(&mut self, command: &str) -> Value {
         self.0.send_line(command).unwrap();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use guard_common::abi::creation::KIND_NAMES;
+
 use super::limits::{BUDGET, LIMITS, RETRIES};
 use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER, hygiene, resources};
 
@@ -94,6 +96,15 @@ pub(super) static BULKHEAD: &[Key] = &[
     )
     .example("{ tokens = 100000, per = \"1h\", on_exhausted = \"block\" }")
     .inert(),
+    Key::new(
+        "sockets",
+        Kind::Words(&KIND_NAMES),
+        Absent::Value("[\"tcp\", \"udp\", \"mptcp\", \"ping\"]"),
+        "Kinds of IPv4 and IPv6 sockets that the bulkhead may make; others are refused when they are \
+         made, with EPERM (raw) or EPROTONOSUPPORT. The kinds that are not in the default go past \
+         breakers and connect faults.",
+    )
+    .example("[\"tcp\", \"udp\"]"),
     Key::new(
         "breaker",
         Kind::Table(BULKHEAD_BREAKER),

@@ -28,6 +28,11 @@ Examples:
   guardctl status
   guardctl status --json | jq '.bulkheads[] | {name, connections}'";
 
+pub(super) const TOP: &str = "\
+Examples:
+  guardctl top
+  guardctl top --interval 0.5";
+
 pub(super) const WAITS: &str = "\
 Examples:
   guardctl waits

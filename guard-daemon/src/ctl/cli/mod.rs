@@ -89,6 +89,13 @@ pub enum Command {
     /// Bulkheads, services, faults and problems now
     #[command(after_help = examples::STATUS)]
     Status,
+    /// Bulkheads live: sort, select, look into one; keys on the screen
+    #[command(after_help = examples::TOP)]
+    Top {
+        /// Seconds between two looks
+        #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = top_interval)]
+        interval: f64,
+    },
     /// Who waits for what, since when
     #[command(after_help = examples::WAITS)]
     Waits,
@@ -162,6 +169,13 @@ pub enum Command {
     /// Versions of guardctl and of the guardd that runs
     #[command(after_help = examples::VERSION)]
     Version,
+}
+
+fn top_interval(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.2..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("0.2 to 3600 seconds".to_owned()),
+    }
 }
 
 /// Arguments of `events`.

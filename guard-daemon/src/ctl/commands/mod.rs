@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::cli::{Cli, Command, Shell};
 use super::client::{Client, ClientError, percent_encode};
 use super::output::Output;
-use super::{cleanup, doctor, offline, view};
+use super::{cleanup, doctor, offline, top, view};
 use crate::control::api::{
     Done, ErrorBody, Faults, HaltRequest, JoinRequest, Joined, Reloaded, Status, Waits,
 };
@@ -39,6 +39,10 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
             let answer: Status = client.get("/v1/status").await?;
             output.answer(&answer, |look| view::status(&answer, look))?;
             Ok(0)
+        }
+        Command::Top { interval } => {
+            let interval = std::time::Duration::from_secs_f64(interval);
+            top::run(client, output.is_json(), interval).await
         }
         Command::Waits => {
             let answer: Waits = client.get("/v1/waits").await?;

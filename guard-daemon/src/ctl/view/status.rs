@@ -146,11 +146,27 @@ fn problems(status: &Status) -> Vec<String> {
             problems.push(format!("{}: {}", bulkhead.name, bulkhead.state));
         }
     }
+    for bulkhead in &status.bulkheads {
+        problems.extend(unguarded(bulkhead));
+    }
     if status.events_lost > 0 {
         let lost = counted(status.events_lost as usize, "event was", "events were");
         problems.push(format!("{lost} lost (the ring buffer was full); counters are complete"));
     }
     problems
+}
+
+/// Sockets of a bulkhead that escape guard: a few by name.
+fn unguarded(bulkhead: &BulkheadStatus) -> Vec<String> {
+    const NAMED: usize = 3;
+    let name = &bulkhead.name;
+    let named = bulkhead.unguarded.iter().take(NAMED);
+    let mut lines: Vec<_> = named.map(|socket| format!("{name}: {}", socket.text())).collect();
+    if bulkhead.unguarded.len() > NAMED {
+        let more = counted(bulkhead.unguarded.len() - NAMED, "socket", "sockets");
+        lines.push(format!("{name}: {more} more that escape guard; guardctl doctor says more"));
+    }
+    lines
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(crate) fn wrap(text: &str, indent: usize, width: usize) -> String {
 }
 
 /// `412ms`, `1.9s`, `38s`, `3m12s`, `2h05m`, `3d04h`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return "?".into();
     }
@@ -77,7 +77,7 @@ pub(super) fn duration(seconds: f64) -> String {
 }
 
 /// `0 B`, `1.2 KiB`, `3.0 GiB`.
-pub(super) fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let mut value = bytes as f64;
     let mut unit = "B";
     for larger in ["KiB", "MiB", "GiB", "TiB", "PiB"] {
@@ -110,7 +110,7 @@ pub(super) fn counted(number: usize, one: &str, many: &str) -> String {
 }
 
 /// A ratio as percent: `99.4`. Rounded down, so that 100.0 means every one.
-pub(super) fn percent(ratio: f64) -> String {
+pub(crate) fn percent(ratio: f64) -> String {
     if ratio.is_finite() {
         // The small part undoes the binary fraction: 0.994 * 1000 is 993.99...
         format!("{:.1}", (ratio * 1000.0 + 1e-9).floor() / 10.0)

@@ -157,9 +157,10 @@ impl State {
             return Ok(false);
         };
         self.check_foreign(&cgroup)?;
+        let kinds = self.plan.bulkhead(bulkhead).map_or_else(Default::default, |plan| plan.sockets);
         let attached = self
             .kernel
-            .attach(&cgroup, cgroup.id(), path, live.id)
+            .attach(&cgroup, cgroup.id(), path, live.id, kinds.bits())
             .map_err(|error| error.to_string())?;
         if let Some(live) = self.bulkheads.get_mut(bulkhead) {
             live.matches.insert(path.to_owned(), Match { cgroup, attached });

@@ -43,6 +43,7 @@ fn plan() -> Plan {
             orphans: crate::plan::OrphanPlan::default(),
             limits: crate::plan::LimitsPlan::default(),
             pressure: None,
+            sockets: crate::plan::SocketKinds::default(),
         }],
     }
 }

@@ -143,6 +143,13 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
         if let Some(before) = before.get(name.as_str()) {
             resources::resources(before, bulkhead, lines);
         }
+        if let Some(before) = before.get(name.as_str())
+            && before.sockets != bulkhead.sockets
+        {
+            let kinds = |plan: &BulkheadPlan| plan.sockets.names().join(" ");
+            let (old, new) = (kinds(before), kinds(bulkhead));
+            lines.push(format!("bulkhead {name}: sockets {old} -> {new}"));
+        }
     }
 }
 

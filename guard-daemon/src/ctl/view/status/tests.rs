@@ -52,6 +52,7 @@ fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
     BulkheadStatus {
         limits: Vec::new(),
         resources: crate::control::api::ResourceStatus::default(),
+        unguarded: Vec::new(),
         name: name.into(),
         cgroup: format!("/sys/fs/cgroup/{name}"),
         state: "attached".into(),
