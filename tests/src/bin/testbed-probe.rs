@@ -129,7 +129,7 @@ impl Probe {
                 Ok(json!({}))
             }
             ["read", name] => {
-                let count = self.stream(name)?.read(&mut [0; 65_536])?;
+                let count = self.stream(name)?.read(&mut [0; 16_384])?;
                 Ok(json!({"received": count}))
             }
             ["http", name] => self.http(name),

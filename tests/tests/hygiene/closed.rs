@@ -78,7 +78,7 @@ fn half_closing(last: usize) -> (SocketAddr, thread::JoinHandle<usize>) {
     let address = listener.local_addr().unwrap();
     let serve = move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut buffer = [0; 65_536];
+        let mut buffer = [0; 16_384];
         let mut total = stream.read(&mut buffer).unwrap();
         stream.write_all(&vec![b'y'; 10 + last]).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
