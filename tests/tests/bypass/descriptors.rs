@@ -108,7 +108,7 @@ fn a_socket_made_before_joining_is_reported() {
     probe.must(&format!("tcp after {address}"));
     let found = unguarded(&guardd, RESEARCH, 2);
     assert!(found.iter().all(|socket| socket["reason"] == "made_outside"), "{found:?}");
-    assert!(found.iter().all(|socket| socket["pid"].to_string() == pid), "{found:?}");
+    assert!(found.iter().all(|socket| socket["pid"] == probe.pid()), "{found:?}");
     // Into another bulkhead: what it made in this one follows this one's rules.
     guardd.ctl_json(&["move", WRITING, &pid]).unwrap();
     let found = unguarded(&guardd, WRITING, 3);
