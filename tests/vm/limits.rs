@@ -19,7 +19,7 @@ use rig::{Hog, LIMIT, RESEARCH, agent, events, events_when, metric, url};
 
 const MIB: usize = 1 << 20;
 /// Most of a minute: an emulated processor is slow.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// Whether this is a guest; then its top cgroup hands the controllers down, as a host of systemd
 /// does.
