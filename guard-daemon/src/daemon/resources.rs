@@ -200,6 +200,12 @@ impl State {
                 Err((state, refusal)) => record(own, state, Some(refusal)),
             });
         }
+        // What is counted from here on is told: nobody was above a limit that was not there.
+        if !self.limits.seen.contains_key(&plan.name)
+            && let Some(live) = self.bulkheads.get(&plan.name)
+        {
+            self.limits.seen.insert(plan.name.clone(), live.cgroup.usage());
+        }
         self.remark(plan, &mut records);
         self.limits.records.insert(plan.name.clone(), records);
     }
@@ -224,6 +230,11 @@ impl State {
                 setting.controller,
                 &mut |path, id| {
                     let controller = setting.controller.to_owned();
+                    // Journalled already, by a try that the kernel refused then.
+                    if switched.iter().any(|(p, i, c, _)| p == path && *i == id && *c == controller)
+                    {
+                        return Ok(());
+                    }
                     let entry = Undo::ControllerOn {
                         path: path.to_owned(),
                         id,

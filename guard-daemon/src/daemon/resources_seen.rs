@@ -22,6 +22,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Between two events of one kind about one bulkhead; what happens meanwhile is summed up.
 const EVENT_GAP: Duration = Duration::from_secs(10);
 
+/// Up to so many bulkheads a scrape reads the usage of all; of more, that of those with limits: it is
+/// a dozen files for each.
+const ALL_READ: usize = 256;
+
 /// When a kind of event was last told of a bulkhead, and the counter then.
 type Told = BTreeMap<(String, &'static str), (Instant, u64)>;
 
@@ -161,8 +165,10 @@ impl State {
 
     /// One per bulkhead.
     pub(super) fn resource_samples(&self) -> Vec<ResourceSample> {
+        let all = self.bulkheads.len() <= ALL_READ;
         self.bulkheads
             .iter()
+            .filter(|(name, _)| all || !self.limits.records(name).is_empty())
             .map(|(name, live)| ResourceSample {
                 bulkhead: name.clone(),
                 limits: self.limits.records(name).to_vec(),

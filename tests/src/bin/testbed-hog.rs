@@ -18,7 +18,7 @@ const PAGE: usize = 4096;
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("sleep") => loop {
-            thread::sleep(Duration::from_secs(3600));
+            thread::sleep(Duration::from_hours(1));
         },
         Some("bomb") => bomb(),
         Some("eat") => {
