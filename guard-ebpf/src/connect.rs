@@ -3,7 +3,7 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::bindings::bpf_sock_addr;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_set_retval};
+use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockAddrContext;
 use guard_common::abi::event::{EVENT_FAULT_REFUSED, Event};
 use guard_common::abi::fault::Subject;
@@ -25,6 +25,8 @@ const REFUSE: i32 = 0;
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 const MAX_ERRNO: u32 = 4095;
+/// Number of the helper `bpf_set_retval`.
+const SET_RETVAL: usize = 187;
 
 /// Which half of the context is filled.
 #[derive(Clone, Copy)]
@@ -205,18 +207,44 @@ fn refused(
     if control.faults_active == 0 {
         return 0;
     }
-    let now_ns = socket::now_ns();
-    // SAFETY: the context is the helper's argument.
-    let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
     let [high, low] = classify::halves(target.address);
+    let pair_word = breaker::pack(pair.bulkhead, pair.service);
+    let protected = u32::from(destination.protected);
+    let errno = guard_refuse(ctx.sock_addr, pair_word, high, low, protected) & MAX_ERRNO;
+    if errno != 0 {
+        let outcome = outcome_of(errno, u32::from(target.port), is_stream(ctx));
+        breaker::failed(pair, admission, outcome, Origin::Injected);
+    }
+    errno
+}
+
+/// What [`refused`] says and does, but for the breaker.
+///
+/// A global function: what it makes would take more of the connect's small stack than is left.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_refuse(
+    ctx: *mut bpf_sock_addr,
+    pair: u64,
+    high: u64,
+    low: u64,
+    protected: u32,
+) -> u32 {
+    // SAFETY: the context, and fields of it.
+    let (cookie, port, kind) = unsafe {
+        (bpf_get_socket_cookie(ctx.cast()), u16::from_be((*ctx).user_port as u16), (*ctx).type_)
+    };
+    let pair = breaker::unpack(pair);
+    let port = u32::from(port);
+    let now_ns = socket::now_ns();
     let subject = Subject {
         connection: cookie,
-        destination: fault::destination(high, low, u32::from(target.port)),
+        destination: fault::destination(high, low, port),
         opened_ns: now_ns,
-        port: u32::from(target.port),
+        port,
         ..Subject::default()
     };
-    let refusal = faults::refuse(pair, destination.protected, now_ns, &subject);
+    let refusal = faults::refuse(pair, protected != 0, now_ns, &subject);
     let Some(stats) = maps::pair_stats(pair) else { return 0 };
     if refusal.would_have != 0 {
         atomics::add(&raw mut stats.would_have, 1);
@@ -224,59 +252,28 @@ fn refused(
     if refusal.errno == 0 {
         return 0;
     }
-    let outcome = outcome_of(refusal.errno, u32::from(target.port), is_stream(ctx));
+    let outcome = outcome_of(refusal.errno, port, kind == SOCK_STREAM);
     atomics::add(&raw mut stats.faulted, 1);
     socket::count_call(stats, outcome, Origin::Injected);
-    breaker::failed(pair, admission, outcome, Origin::Injected);
-    let [high, low] = classify::halves(target.address);
-    let what = (u64::from(pair.bulkhead) << REFUSAL_BULKHEAD_AT)
-        | ((u64::from(pair.service) & REFUSAL_ID) << REFUSAL_SERVICE_AT)
-        | ((outcome as u64) << REFUSAL_OUTCOME_AT)
-        | u64::from(refusal.errno & MAX_ERRNO);
-    guard_refusal(ctx.sock_addr, high, low, what, refusal.fault);
-    refusal.errno
-}
-
-/// Places of what [`guard_refusal`] is told in one word, below them the errno.
-const REFUSAL_OUTCOME_AT: u32 = 12;
-const REFUSAL_SERVICE_AT: u32 = 16;
-const REFUSAL_BULKHEAD_AT: u32 = 40;
-/// Ids are below this: a configuration has 4096 of each at most.
-const REFUSAL_ID: u64 = 0xff_ffff;
-
-/// Reports that a fault has refused a connect to this address.
-///
-/// A global function: its event would take more of the connect's small stack than is left.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn guard_refusal(
-    ctx: *mut bpf_sock_addr,
-    high: u64,
-    low: u64,
-    what: u64,
-    fault: u64,
-) -> u32 {
     let zero = plain::zero();
-    // SAFETY: the context, and a field of it.
-    let (cookie, port) = unsafe { (bpf_get_socket_cookie(ctx.cast()), (*ctx).user_port as u16) };
     emit::emit(&Event {
-        time_ns: socket::now_ns(),
+        time_ns: now_ns,
         cookie,
         duration_ns: zero,
-        fault,
+        fault: refusal.fault,
         kind: EVENT_FAULT_REFUSED,
-        bulkhead: (what >> REFUSAL_BULKHEAD_AT) as u32,
-        service: ((what >> REFUSAL_SERVICE_AT) & REFUSAL_ID) as u32,
-        outcome: (what >> REFUSAL_OUTCOME_AT) as u32 & 0xf,
+        bulkhead: pair.bulkhead,
+        service: pair.service,
+        outcome: outcome as u32,
         origin: Origin::Injected as u32,
         pid: (bpf_get_current_pid_tgid() >> 32) as u32,
         peer: classify::from_halves([high, low]),
-        peer_port: u32::from(u16::from_be(port)),
-        errno: what as u32 & MAX_ERRNO,
+        peer_port: port,
+        errno: refusal.errno,
         status: zero as u32,
         pad: zero as u32,
     });
-    0
+    refusal.errno
 }
 
 /// The outcome that a real failure with this errno would have.
@@ -296,13 +293,16 @@ fn outcome_of(errno: u32, port: u32, is_stream: bool) -> Outcome {
 /// Gives the agent an errno; 0 lets it pass.
 #[inline(always)]
 pub(crate) fn errno_verdict(errno: u32) -> i32 {
-    // The bound is what verifiers from 7.3 on ask for.
-    if errno == 0 || errno > MAX_ERRNO {
+    if errno == 0 {
         return ALLOW;
     }
-    // SAFETY: no pointers.
+    // Verifiers from 7.3 on want to see that the argument is in [-4095, 0], in all its 64 bits and
+    // right here: what the compiler knows already it would leave out.
+    let errno = (u64::from(errno) ^ plain::zero()) & u64::from(MAX_ERRNO);
+    // SAFETY: the helper's number; it takes no pointer, and an int in a register of 64 bits.
     unsafe {
-        bpf_set_retval(-(errno as i32));
+        let set_retval: extern "C" fn(i64) -> i64 = core::mem::transmute(SET_RETVAL);
+        set_retval(-(errno as i64));
     }
     REFUSE
 }

@@ -13,7 +13,8 @@ pub(super) fn limits(root: &Node) -> LimitRules {
         let (name, node) = (&bulkhead.name, &bulkhead.node);
         let limits = node.table("limits");
         let mut whole = settings(node);
-        whole.errno = limits.and_then(|l| l.text("errno")).and_then(signals::errno);
+        let errno = limits.filter(|limits| limits.given("errno").is_some());
+        whole.errno = errno.and_then(|limits| limits.text("errno")).and_then(signals::errno);
         rules.of_bulkheads.insert(name.clone(), whole);
         for service in limits.map_or(&[][..], |limits| limits.named("services")) {
             let pair = (name.clone(), service.name.clone());

@@ -6,19 +6,20 @@ use serde::{Deserialize, Serialize};
 
 /// Limits of a bulkhead, as a whole or for one service, and what is used of them.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LimitStatus {
     /// The service; absent for the bulkhead as a whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// TCP connections that the bulkhead has made and that count now, those under way included.
     pub connections: u64,
     /// How many there may be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
     /// Retries in the window that runs now.
     pub retries: u32,
     /// How many there may be.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_retries: Option<u32>,
     /// The window.
     pub retry_window_seconds: f64,
