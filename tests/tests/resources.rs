@@ -317,7 +317,7 @@ fn monitor_mode_leaves_pressure_alone() {
     assert!(would[0]["message"].as_str().unwrap().starts_with("would have: freeze"), "{would:?}");
     assert!(hog.is_running());
     assert_eq!(frozen(&guardd), "0");
-    assert!(metric(&guardd, "guard_would_have_total", &["action=\"limit\""]) >= 2.0);
+    assert!(metric(&guardd, "guard_would_have_total", &["action=\"resource_limit\""]) >= 2.0);
     drop(hog);
     wait::until("an empty bulkhead", LIMIT, || guardd.cgroup().processes().is_empty()).unwrap();
     assert_eq!(guardd.stop().unwrap().code(), Some(0));

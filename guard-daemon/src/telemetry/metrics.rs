@@ -231,12 +231,6 @@ impl Sample {
         });
         family("guard_calls", "Calls by outcome; origin=injected if a fault of guard touched them")
             .counters(encoder, calls)?;
-        let stale = self
-            .pairs
-            .iter()
-            .map(|pair| (pair.labels(), pair.stats.calls_of(Outcome::StaleConnection) as f64));
-        family("guard_stale_connections", "Pooled connections found dead when used again")
-            .counters(encoder, stale)?;
         self.encode_call_seconds(encoder)
     }
 
