@@ -2,6 +2,8 @@
 //! set by the daemon at load time.
 #![allow(deprecated, reason = "cgroup storage works from 5.18 on; its successor needs 6.2")]
 
+mod limits;
+
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_NOEXIST;
 use aya_ebpf::btf_maps::SkStorage;
@@ -14,20 +16,21 @@ use aya_ebpf::maps::{
 use guard_common::abi::breaker::{
     BreakerPolicy, BreakerSlot, MAX_POLICIES, TRANSITIONS_KEPT, Transition,
 };
-use guard_common::abi::creation::{CreationCounts, CreationKey, KINDS};
 use guard_common::abi::fault::{
     DISTRIBUTIONS, Drawn, DrawnKey, FaultRule, FaultStats, GateSocket, JitterTable,
     MAX_DELAY_GATES, MAX_FAULT_RULES, MAX_SHARED_CONNECTIONS, PairRules, RateState,
 };
 use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::{PairKey, SERVICE_OTHER};
-use guard_common::abi::limits::{LimitSlot, RetryBudget};
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
-use guard_common::abi::pressure::PressureSwitch;
 use guard_common::abi::socket::SocketState;
 use guard_common::abi::stats::{HookStats, PairStats};
 use guard_common::logic::http::RetryAfter;
 use guard_common::logic::{burst, jitter, random};
+
+pub(crate) use limits::{
+    creation_counts, limits, limits_of, pressure, pressure_refused, retry_budget,
+};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
 const NO_PREALLOC: u32 = 1;
@@ -79,14 +82,6 @@ static ZERO_STATS: Array<PairStats> = Array::with_max_entries(1, 0);
 #[map]
 static HOOK_STATS: PerCpuArray<HookStats> = PerCpuArray::with_max_entries(1, 0);
 
-/// Bulkheads under pressure whose new connections are refused.
-#[map]
-static PRESSURE: HashMap<u32, PressureSwitch> = HashMap::with_max_entries(4_096, NO_PREALLOC);
-
-/// How many were; the daemon makes the entries.
-#[map]
-static PRESSURE_REFUSED: HashMap<u32, u64> = HashMap::with_max_entries(4_096, NO_PREALLOC);
-
 /// Active fault rules.
 #[map]
 static FAULT_RULES: Array<FaultRule> = Array::with_max_entries(MAX_FAULT_RULES as u32, 0);
@@ -136,18 +131,6 @@ static PAIR_RULES: HashMap<PairKey, PairRules> = HashMap::with_max_entries(65_53
 #[map]
 static BREAKER_OF_PAIR: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, NO_PREALLOC);
 
-/// Place of a pair's limits in `LIMITS`.
-#[map]
-static LIMIT_OF_PAIR: HashMap<PairKey, u32> = HashMap::with_max_entries(1024, NO_PREALLOC);
-
-/// Limits. The daemon maps them into its memory.
-#[map]
-static LIMITS: Array<LimitSlot> = Array::with_max_entries(1024, MMAPABLE);
-
-/// One entry: the host's budget of retries. The daemon maps it into its memory.
-#[map]
-static RETRY_BUDGET: Array<RetryBudget> = Array::with_max_entries(1, MMAPABLE);
-
 /// Breakers. The daemon maps them into its memory and swaps their words as the hooks do.
 #[map]
 static BREAKERS: Array<BreakerSlot> = Array::with_max_entries(1024, MMAPABLE);
@@ -195,11 +178,6 @@ pub(crate) struct Answer {
     pub(crate) bytes: [u8; ANSWER_BYTES],
 }
 
-/// How often each bulkhead wanted sockets that it may not make.
-#[map]
-static CREATIONS: HashMap<CreationKey, CreationCounts> =
-    HashMap::with_max_entries(1024 * KINDS as u32, NO_PREALLOC);
-
 /// What the daemon is told.
 #[map]
 static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
@@ -222,39 +200,10 @@ pub(crate) fn identity() -> u64 {
     unsafe { *BULKHEAD.get_ptr_mut() }
 }
 
-/// How often a bulkhead wanted sockets of a kind that it may not make; made at the first.
-#[inline(always)]
-pub(crate) fn creation_counts(key: CreationKey) -> Option<&'static mut CreationCounts> {
-    let counts = match CREATIONS.get_ptr_mut(key) {
-        Some(counts) => counts,
-        None => {
-            let zero = CreationCounts { refused: 0, would_have: 0 };
-            // A loser of the race gets EEXIST, which is as good.
-            let _ = CREATIONS.insert(key, zero, u64::from(BPF_NOEXIST));
-            CREATIONS.get_ptr_mut(key)?
-        }
-    };
-    // SAFETY: a map value, alive for the program; words are changed by atomics only.
-    Some(unsafe { &mut *counts })
-}
-
 /// The daemon's switches.
 #[inline(always)]
 pub(crate) fn control() -> Option<&'static Control> {
     CONTROL.get(0)
-}
-
-/// What the daemon says about a bulkhead under pressure.
-#[inline(always)]
-pub(crate) fn pressure(bulkhead: u32) -> Option<PressureSwitch> {
-    // SAFETY: a copy of a map value; a torn one is a refusal too many or too few.
-    unsafe { PRESSURE.get(bulkhead) }.copied()
-}
-
-/// Counter of what pressure has refused.
-#[inline(always)]
-pub(crate) fn pressure_refused(bulkhead: u32) -> Option<*mut u64> {
-    PRESSURE_REFUSED.get_ptr_mut(bulkhead)
 }
 
 /// Whether the daemon has been silent for longer than breakers may act without it.
@@ -459,28 +408,6 @@ pub(crate) fn pair_rules(pair: PairKey) -> Option<&'static PairRules> {
 pub(crate) fn breaker_of(pair: PairKey) -> u32 {
     // SAFETY: a map value, alive for the program.
     BREAKER_OF_PAIR.get_ptr(pair).map_or(0, |place| unsafe { *place } + 1)
-}
-
-/// Place of a pair's limits plus one; 0 = it has none.
-#[inline(always)]
-pub(crate) fn limits_of(pair: PairKey) -> u32 {
-    // SAFETY: a map value, alive for the program.
-    LIMIT_OF_PAIR.get_ptr(pair).map_or(0, |place| unsafe { *place } + 1)
-}
-
-/// The limits at a place plus one.
-#[inline(always)]
-pub(crate) fn limits(place_plus_one: u32) -> Option<&'static mut LimitSlot> {
-    let slot = LIMITS.get_ptr_mut(place_plus_one.checked_sub(1)?)?;
-    // SAFETY: a map value, alive for the program; words are changed by compare-and-swap only.
-    Some(unsafe { &mut *slot })
-}
-
-/// The host's budget of retries.
-#[inline(always)]
-pub(crate) fn retry_budget() -> Option<&'static mut RetryBudget> {
-    // SAFETY: as in `limits`.
-    RETRY_BUDGET.get_ptr_mut(0).map(|budget| unsafe { &mut *budget })
 }
 
 /// The breaker at a place plus one, and how it judges.

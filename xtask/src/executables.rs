@@ -21,8 +21,10 @@ const GUESTS_ONLY: &str = "vm_";
 /// Tests with clients that people install on their machines.
 const CLIENTS: &str = "clients";
 /// Tests of what asks nothing of a kernel in particular: guardctl's part of drills (what that asks,
-/// `fault` tries on each), the control socket, commands, configuration files.
-const ANY_KERNEL: [&str; 4] = ["config_files", "drill", "lifecycle_ctl", "safety_control"];
+/// `fault` tries on each), the control socket, commands, configuration files, who is in a bulkhead,
+/// and what is said of resources that cannot be limited (`vm_limits` limits them on each).
+const ANY_KERNEL: [&str; 6] =
+    ["config_files", "drill", "lifecycle_ctl", "members", "resources", "safety_control"];
 
 /// A test executable.
 #[derive(Clone, Debug)]

@@ -167,7 +167,7 @@ mod tests {
 
     fn plan() -> BudgetPlan {
         BudgetPlan {
-            per: Duration::from_secs(60),
+            per: Duration::from_mins(1),
             bytes: None,
             calls: Some(10),
             connects: None,
@@ -181,7 +181,7 @@ mod tests {
         Amounts { calls, ..Amounts::default() }
     }
 
-    const NOW: Duration = Duration::from_secs(6_000);
+    const NOW: Duration = Duration::from_mins(100);
 
     #[test]
     fn it_warns_once_and_ends_once_and_begins_anew() {
@@ -193,8 +193,8 @@ mod tests {
         assert_eq!(account.look(&plan(), calls(509), NOW), []);
         assert_eq!(account.look(&plan(), calls(512), NOW), [Change::Exhausted(amount(12))]);
         assert!(account.acts());
-        assert_eq!(account.ends_at(&plan()), NOW + Duration::from_secs(60));
-        let next = NOW + Duration::from_secs(60);
+        assert_eq!(account.ends_at(&plan()), NOW + Duration::from_mins(1));
+        let next = NOW + Duration::from_mins(1);
         assert_eq!(account.look(&plan(), calls(513), next), [Change::Period(true)]);
         assert_eq!(account.amounts(&plan()), [amount(1)]);
         assert!(!account.acts());
@@ -209,7 +209,7 @@ mod tests {
         assert!(account.release() && !account.acts() && account.is_exhausted());
         account.look(&plan(), calls(100), NOW);
         assert!(!account.acts());
-        let next = NOW + Duration::from_secs(60);
+        let next = NOW + Duration::from_mins(1);
         account.look(&plan(), calls(100), next);
         account.look(&plan(), calls(110), next);
         assert!(account.acts(), "the next period has its own");

@@ -78,7 +78,7 @@ mod tests {
     fn an_account_goes_on_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
         let plan = BudgetPlan {
-            per: Duration::from_secs(60),
+            per: Duration::from_mins(1),
             bytes: None,
             calls: Some(2),
             connects: None,
@@ -90,7 +90,7 @@ mod tests {
         let mut account = Account::default();
         for calls in [0, 2] {
             let counters = Amounts { calls, ..Amounts::default() };
-            account.look(&plan, counters, Duration::from_secs(600));
+            account.look(&plan, counters, Duration::from_mins(10));
         }
         let remembered = Remembered {
             bulkhead: "a".into(),

@@ -246,10 +246,9 @@ impl Guard {
 
     /// Stops the processes of bulkheads whose budget says so, and lets them go on afterwards.
     fn apply_freezes(&self, state: &mut State) {
-        let wanted: BTreeSet<String> = match state.monitor() {
-            true => BTreeSet::new(),
-            false => state.budgets.freezing().map(str::to_owned).collect(),
-        };
+        let acts = !state.monitor();
+        let wanted: BTreeSet<String> =
+            state.budgets.freezing().filter(|_| acts).map(str::to_owned).collect();
         let before = std::mem::replace(&mut state.budgets.frozen, wanted.clone());
         for name in wanted.symmetric_difference(&before) {
             let Some(plan) = state.plan.bulkhead(name).cloned() else { continue };

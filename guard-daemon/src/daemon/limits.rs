@@ -30,23 +30,18 @@ fn policy(plan: &LimitSettings, blocked: u32) -> LimitPolicy {
     }
 }
 
+/// Limits of a bulkhead and what is used of them, first as a whole.
+pub(super) fn limits_of(ids: &Ids, all: &[LimitView], bulkhead: u32) -> Vec<LimitStatus> {
+    let now_ns = boottime_ns();
+    let mut views: Vec<_> = all.iter().filter(|v| v.pair.bulkhead == bulkhead).collect();
+    views.sort_by_key(|view| view.pair.service != SERVICE_ALL);
+    views.into_iter().map(|view| limit_status(view.pair, &view.slot, ids, now_ns)).collect()
+}
+
 impl State {
     /// `BLOCKED_*` of a pair, or of a bulkhead as a whole.
     fn blocked(&self, pair: PairKey) -> u32 {
         if self.budgets.blocks(pair) { BLOCKED_BUDGET } else { 0 }
-    }
-
-    /// Limits of a bulkhead and what is used of them, first as a whole.
-    pub(super) fn limits_of(
-        &self,
-        ids: &Ids,
-        all: &[LimitView],
-        bulkhead: u32,
-    ) -> Vec<LimitStatus> {
-        let now_ns = boottime_ns();
-        let mut views: Vec<_> = all.iter().filter(|v| v.pair.bulkhead == bulkhead).collect();
-        views.sort_by_key(|view| view.pair.service != SERVICE_ALL);
-        views.into_iter().map(|view| limit_status(view.pair, &view.slot, ids, now_ns)).collect()
     }
 
     /// All of them with their bulkheads' names, for metrics.
@@ -58,7 +53,7 @@ impl State {
             |limit: &LimitStatus| few || limit.service.is_none() || limit.says_something();
         let of = |(name, live): (&String, &LiveBulkhead)| {
             let sample = |limit| LimitSample { bulkhead: name.clone(), limit };
-            let limits = self.limits_of(ids, &all, live.id).into_iter();
+            let limits = limits_of(ids, &all, live.id).into_iter();
             limits.filter(|limit| worth_it(limit)).map(sample).collect::<Vec<_>>()
         };
         self.bulkheads.iter().flat_map(of).collect()

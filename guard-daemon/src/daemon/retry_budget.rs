@@ -98,7 +98,7 @@ mod tests {
         let second = start + Duration::from_secs(1);
         assert_eq!(budget.fill(PLAN, 1000, second), Filling { more: 210_000, most: 300_000 });
         // What was called long ago counts no more.
-        let much_later = start + Duration::from_secs(60);
+        let much_later = start + Duration::from_mins(1);
         assert_eq!(budget.fill(PLAN, 1000, much_later).most, 100_000);
     }
 }

@@ -124,7 +124,7 @@ pub(super) fn start(
         keeping,
         transition_counts: BTreeMap::new(),
         cut_rules: Arc::default(),
-        retry_budget: Default::default(),
+        retry_budget: super::retry_budget::RetryBudgetFill::default(),
         budgets: Budgets::load(&plan.daemon.state_dir),
         cut_counts: BTreeMap::new(),
         stalls: BTreeMap::new(),

@@ -58,7 +58,7 @@ impl Guard {
         });
         let limits = state.kernel.limits();
         let bulkheads = state.bulkheads.iter().map(|(name, live)| {
-            let limits = with_ids(&self.ids, |ids| state.limits_of(ids, &limits, live.id));
+            let limits = with_ids(&self.ids, |ids| super::limits::limits_of(ids, &limits, live.id));
             let mut services = services.remove(&live.id).unwrap_or_default();
             services.sort_by(|a, b| a.name.cmp(&b.name));
             BulkheadStatus {

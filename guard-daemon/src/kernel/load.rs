@@ -23,7 +23,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
-use super::limits::Limits;
+use super::limits::{Known as LimitsKnown, Limits};
 use super::pins::{MAPS, Pins};
 use super::shared::SharedArray;
 use super::{OBJECT, btf};
@@ -173,7 +173,7 @@ impl Kernel {
                 of_pair: take!(ebpf, "LIMIT_OF_PAIR"),
                 slots: shared::<LimitSlot>(&mut ebpf, "LIMITS", options.limits as usize)?,
                 budget: shared::<RetryBudget>(&mut ebpf, "RETRY_BUDGET", 1)?,
-                known: Default::default(),
+                known: LimitsKnown::default(),
             },
             creations: take!(ebpf, "CREATIONS"),
             gates: take!(ebpf, "GATES"),

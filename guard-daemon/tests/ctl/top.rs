@@ -144,7 +144,8 @@ fn the_terminal_is_restored_after_a_panic() {
         return;
     };
     let mut command = Command::new(tests);
-    command.args(["--ignored", "--exact", "--nocapture", "ctl::top::tests::panics_in_a_terminal"]);
+    command.args(["--exact", "--nocapture", "ctl::top::tests::panics_in_a_terminal"]);
+    command.env("GUARD_TEST_TOP_PANICS", "1");
     let mut session = Session::start(command);
     session.wait_for("on purpose");
     assert_eq!(session.ended().code(), Some(101));

@@ -39,7 +39,7 @@ impl Drop for Probe {
     fn drop(&mut self) {
         for child in self.children.values_mut() {
             // Gone already is as good.
-            let _ = child.kill().and_then(|()| child.wait());
+            drop(child.kill().and_then(|()| child.wait()));
         }
     }
 }

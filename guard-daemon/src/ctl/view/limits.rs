@@ -60,8 +60,5 @@ fn rejected(limit: &LimitStatus) -> Cell {
     if limit.blocked {
         words.insert(0, "BLOCKED".to_owned());
     }
-    match words.is_empty() {
-        true => "-".into(),
-        false => Cell::toned(Tone::Odd, &words.join(", ")),
-    }
+    if words.is_empty() { "-".into() } else { Cell::toned(Tone::Odd, &words.join(", ")) }
 }

@@ -11,7 +11,7 @@ pub(super) fn limits(old: &LimitRules, new: &LimitRules, lines: &mut Vec<String>
         let plan = rules.retry_budget;
         format!("{}%, {} a second at least", plan.share * 100.0, plan.min_per_second)
     };
-    changed(lines, "defaults.retry_budget", budget(old), budget(new));
+    changed(lines, "defaults.retry_budget", &budget(old), &budget(new));
     let names: BTreeSet<_> = old.of_bulkheads.keys().chain(new.of_bulkheads.keys()).collect();
     for name in names {
         let at = format!("bulkhead {name}");
@@ -20,7 +20,7 @@ pub(super) fn limits(old: &LimitRules, new: &LimitRules, lines: &mut Vec<String>
             None => "none".to_owned(),
             Some(all) => all.iter().map(show).collect::<Vec<_>>().join("; "),
         };
-        changed(lines, &format!("{at}: budgets"), budgets(old), budgets(new));
+        changed(lines, &format!("{at}: budgets"), &budgets(old), &budgets(new));
     }
     let pairs: BTreeSet<_> = old.of_pairs.keys().chain(new.of_pairs.keys()).collect();
     for pair in pairs {
@@ -41,7 +41,7 @@ fn settings(at: &str, old: &LimitSettings, new: &LimitSettings, lines: &mut Vec<
     };
     for ((key, old), (_, new)) in text(old).into_iter().zip(text(new)) {
         let word = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
-        changed(lines, &format!("{at}: {key}"), word(old), word(new));
+        changed(lines, &format!("{at}: {key}"), &word(old), &word(new));
     }
 }
 
@@ -67,7 +67,7 @@ fn show(plan: &BudgetPlan) -> String {
     )
 }
 
-fn changed(lines: &mut Vec<String>, what: &str, old: String, new: String) {
+fn changed(lines: &mut Vec<String>, what: &str, old: &str, new: &str) {
     if old != new {
         lines.push(format!("{what} {old} -> {new}"));
     }
