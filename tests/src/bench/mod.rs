@@ -14,6 +14,7 @@ mod delay;
 mod idle;
 mod kill;
 mod kills;
+mod limits;
 mod many;
 mod netem;
 mod netns;
@@ -57,7 +58,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 15] = [
+const ALL: [(&str, Benchmark, &str); 16] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -69,6 +70,7 @@ const ALL: [(&str, Benchmark, &str); 15] = [
     ("rate", rate::run, "bits per second and order of packets under 100 ms by NFQUEUE"),
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
+    ("limits", limits::run, "the count of connections after a million opens and closes"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),

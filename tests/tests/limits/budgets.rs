@@ -171,3 +171,33 @@ fn a_budget_that_only_warns_and_monitor_mode_refuse_nothing() {
         guardd.finish().unwrap();
     }
 }
+
+#[test]
+fn a_budget_may_freeze_until_it_is_released() {
+    if !requires::cgroups("a_budget_may_freeze_until_it_is_released") {
+        return;
+    }
+    let server = Server::loopback().unwrap();
+    let address = server.address().unwrap();
+    let config = GuarddConfig::new(format!(
+        "[services.api]\nendpoints = [\"{address}\"]\n[bulkheads.{WRITING}]\n[bulkheads.{RESEARCH}]\n\
+         budgets = [{{ calls = 3, per = \"{LONG}\", on_exhausted = \"freeze\" }}]\n"
+    ));
+    let guardd = Guardd::start(config).unwrap();
+    let mut caller = agent(&guardd, RESEARCH, &url(address), &[]);
+    let mut other = agent(&guardd, WRITING, &url(address), &[]);
+    let events_file = guardd.bulkhead(RESEARCH).join("cgroup.events");
+    let is = |state: &str| {
+        wait::until(state, LIMIT, || std::fs::read_to_string(&events_file).unwrap().contains(state))
+            .unwrap();
+    };
+    is("frozen 0");
+    good_calls(&mut caller, 3);
+    is("frozen 1");
+    good_calls(&mut other, 10);
+    guardd.ctl_json(&["budget", "release", RESEARCH]).unwrap();
+    is("frozen 0");
+    good_calls(&mut caller, 3);
+    drop((caller, other));
+    guardd.finish().unwrap();
+}
