@@ -143,7 +143,7 @@ fn limits_are_set_changed_noticed_and_taken_back() {
     assert_eq!(value(&guardd, "memory.max"), "max");
     hog.ask(&format!("hold {}", 80 * MIB));
     events_when(&guardd, "would_have", 1);
-    assert!(metric(&guardd, "guard_would_have_total", &["action=\"limit\""]) >= 1.0);
+    assert!(metric(&guardd, "guard_would_have_total", &["action=\"resource_limit\""]) >= 1.0);
     drop(hog);
     empty(&guardd);
     guardd.finish().unwrap();
