@@ -188,8 +188,10 @@ fn a_budget_may_freeze_until_it_is_released() {
     let mut other = agent(&guardd, WRITING, &url(address), &[]);
     let events_file = guardd.bulkhead(RESEARCH).join("cgroup.events");
     let is = |state: &str| {
-        wait::until(state, LIMIT, || std::fs::read_to_string(&events_file).unwrap().contains(state))
-            .unwrap();
+        wait::until(state, LIMIT, || {
+            std::fs::read_to_string(&events_file).unwrap().contains(state)
+        })
+        .unwrap();
     };
     is("frozen 0");
     good_calls(&mut caller, 3);
