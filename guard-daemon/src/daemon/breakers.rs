@@ -87,8 +87,8 @@ impl State {
         plan
     }
 
-    /// Writes the breakers and limits of all bulkheads and services. `other` is many services at once, of which
-    /// one must not shut out the rest: it has a breaker only where the file names it.
+    /// Writes the breakers and limits of all bulkheads and services. `other` is many services at once,
+    /// of which one must not shut out the rest: it has a breaker only where the file names it.
     pub(crate) fn write_breakers(&mut self, ids: &SharedIds) -> Result<(), DaemonError> {
         let mut wanted = BTreeMap::new();
         let mut pairs = BTreeMap::new();

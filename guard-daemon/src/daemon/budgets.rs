@@ -14,7 +14,7 @@ use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::stats::PairStats;
 
-use super::cutting::{Cause, Cut, PoolCut};
+use super::cutting::Cut;
 use super::state::{Guard, State};
 use crate::budget::{Account, Amount, Amounts, Change, Memory, Remembered};
 use crate::cgroup::limits;
@@ -183,8 +183,8 @@ impl State {
         blocked
     }
 
-    /// Who in a bulkhead serves others too, so that it must not be frozen.
-    fn shared_by(&self, name: &str) -> Option<String> {
+    /// Who in a bulkhead serves others too, so that it must be neither frozen nor killed.
+    pub(super) fn shared_by(&self, name: &str) -> Option<String> {
         let live = self.bulkheads.get(name)?;
         let shared = live.cgroup.shared_infrastructure().unwrap_or_default();
         let (pid, command) = shared.first()?;
@@ -234,13 +234,8 @@ impl Guard {
                 tracing::error!(%error, "a budget's block did not reach the kernel");
             }
         }
-        let services: Vec<u32> = with_ids(&self.ids, |ids| ids.all_services().collect());
-        let pairs = blocked.into_iter().flat_map(|pair| match pair.service {
-            SERVICE_ALL => services.iter().map(|s| PairKey { service: *s, ..pair }).collect(),
-            _ => vec![pair],
-        });
-        for pair in pairs {
-            self.order_cut(Cut::Pool(PoolCut { pair, busy_too: false, cause: Cause::Budget }));
+        if !blocked.is_empty() {
+            self.order_cut(Cut::Budget(blocked));
         }
     }
 

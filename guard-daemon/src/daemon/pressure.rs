@@ -87,10 +87,7 @@ impl Guard {
         if stage == Stage::Refuse {
             return None;
         }
-        let live = state.bulkheads.get(name)?;
-        let shared = live.cgroup.shared_infrastructure().unwrap_or_default();
-        let (pid, command) = shared.first()?;
-        Some(format!("process {pid} ({command}) in it serves others too"))
+        state.shared_by(name)
     }
 
     /// Does it; what was done, or why not.

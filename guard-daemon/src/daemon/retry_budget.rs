@@ -64,7 +64,7 @@ impl State {
         limited.then(|| self.kernel.retry_budget_left() as f64 / ONE_RETRY as f64)
     }
 
-    /// Fills the budget for the calls since the last time, if any retries are limited.
+    /// Fills the budget for the calls since the last time.
     pub(super) fn fill_retry_budget(&mut self, counters: &Counters) {
         let filling = self.retry_budget.fill(
             self.plan.limits.retry_budget,

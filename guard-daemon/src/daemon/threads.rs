@@ -158,7 +158,9 @@ impl Guard {
         if limits.limit_retries() || !limits.budgets.is_empty() || state.budgets.any() {
             match state.kernel.counters() {
                 Ok(counters) => {
-                    state.fill_retry_budget(&counters);
+                    if state.plan.limits.limit_retries() {
+                        state.fill_retry_budget(&counters);
+                    }
                     self.watch_budgets(&mut state, &counters);
                 }
                 Err(error) => tracing::error!(%error, "budgets are not looked at"),

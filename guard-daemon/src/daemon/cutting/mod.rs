@@ -131,11 +131,7 @@ impl Guard {
         if pool == OpenPool::Keep {
             return;
         }
-        self.order_cut(Cut::Pool(PoolCut {
-            pair,
-            busy_too: pool == OpenPool::CutAll,
-            cause: Cause::OpenPool,
-        }));
+        self.order_cut(Cut::Pool(PoolCut { pair, busy_too: pool == OpenPool::CutAll }));
     }
 
     /// These go as soon as the thread that cuts comes to it.

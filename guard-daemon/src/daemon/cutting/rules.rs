@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use guard_common::abi::ids::PairKey;
+use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::abi::socket::{
     ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_HELD, SOCKET_PASSIVE,
     SOCKET_PROTECTED, SOCKET_RELEASED, SocketState as Remembered,
@@ -92,15 +93,13 @@ pub(crate) struct CutRules {
     shortest_hold: Option<Duration>,
 }
 
-/// The pools of a service that a bulkhead shall not call any more.
+/// The pools of a service that is sick for a bulkhead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PoolCut {
     /// Whose connections.
     pub(crate) pair: PairKey,
     /// Those that wait for an answer too.
     pub(crate) busy_too: bool,
-    /// [`Cause::OpenPool`] or [`Cause::Budget`].
-    pub(crate) cause: Cause,
 }
 
 /// Connections whose way is lost.
@@ -119,6 +118,9 @@ pub(crate) struct Sweep {
 pub(crate) enum Cut {
     /// Pools.
     Pool(PoolCut),
+    /// Idle connections of pairs, or of bulkheads as a whole (`SERVICE_ALL`), whose budget is used up.
+    /// All in one order, because each order looks at every socket.
+    Budget(BTreeSet<PairKey>),
     /// Idle connections.
     Sweep(Sweep),
 }
@@ -288,7 +290,14 @@ fn ordered(
     cut: &Cut,
 ) -> Option<Cause> {
     match cut {
-        Cut::Pool(pool) => (pool.pair == pair && (pool.busy_too || !waits)).then_some(pool.cause),
+        Cut::Pool(pool) => {
+            (pool.pair == pair && (pool.busy_too || !waits)).then_some(Cause::OpenPool)
+        }
+        Cut::Budget(blocked) => {
+            let whole = PairKey { service: SERVICE_ALL, ..pair };
+            let is_blocked = blocked.contains(&pair) || blocked.contains(&whole);
+            (is_blocked && !waits).then_some(Cause::Budget)
+        }
         Cut::Sweep(sweep) => {
             (limits.sweep && !waits && has_lost_its_way(socket, sweep)).then_some(sweep.cause)
         }

@@ -1,5 +1,6 @@
 use std::collections::{BTreeSet, HashMap};
 
+use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::abi::socket::{
     EXCHANGE_HANDSHAKE, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_RELEASED,
     SocketState as Remembered,
@@ -118,7 +119,7 @@ fn silence_is_reported_and_not_ended() {
 
 #[test]
 fn what_is_never_ended() {
-    let pool = Cut::Pool(PoolCut { pair: PAIR, busy_too: true, cause: Cause::OpenPool });
+    let pool = Cut::Pool(PoolCut { pair: PAIR, busy_too: true });
     let sweep = Cut::Sweep(Sweep { cause: Cause::Suspend, ago: Duration::ZERO, addresses: None });
     for flags in [SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_RELEASED] {
         let of = Remembered { flags, ..remembered(1) };
@@ -145,18 +146,31 @@ fn held_connects_have_a_limit_of_their_own() {
 #[test]
 fn pools() {
     let open = SocketState::Established;
-    let idle_only = Cut::Pool(PoolCut { pair: PAIR, busy_too: false, cause: Cause::OpenPool });
-    let all = Cut::Pool(PoolCut { pair: PAIR, busy_too: true, cause: Cause::OpenPool });
+    let idle_only = Cut::Pool(PoolCut { pair: PAIR, busy_too: false });
+    let all = Cut::Pool(PoolCut { pair: PAIR, busy_too: true });
     let busy = remembered(NOW - SECOND);
     assert_eq!(judged(open, remembered(0), Some(&idle_only)), Some(Cause::OpenPool));
     assert_eq!(judged(open, busy, Some(&idle_only)), None);
     assert_eq!(judged(open, busy, Some(&all)), Some(Cause::OpenPool));
-    let elsewhere = Cut::Pool(PoolCut {
-        pair: PairKey { bulkhead: 9, service: 2 },
-        busy_too: true,
-        cause: Cause::OpenPool,
-    });
+    let elsewhere =
+        Cut::Pool(PoolCut { pair: PairKey { bulkhead: 9, service: 2 }, busy_too: true });
     assert_eq!(judged(open, remembered(0), Some(&elsewhere)), None, "another bulkhead");
+}
+
+/// One order for all that is blocked: a service of a bulkhead, or the bulkhead as a whole.
+#[test]
+fn what_a_budget_blocks() {
+    let open = SocketState::Established;
+    let of = |pair: PairKey| Cut::Budget(BTreeSet::from([pair]));
+    let whole = PairKey { service: SERVICE_ALL, ..PAIR };
+    for blocked in [of(PAIR), of(whole)] {
+        assert_eq!(judged(open, remembered(0), Some(&blocked)), Some(Cause::Budget));
+        let busy = remembered(NOW - SECOND);
+        assert_eq!(judged(open, busy, Some(&blocked)), None, "a call that runs is never cut");
+    }
+    for other in [PairKey { service: 3, ..PAIR }, PairKey { bulkhead: 9, ..whole }] {
+        assert_eq!(judged(open, remembered(0), Some(&of(other))), None, "{other:?}");
+    }
 }
 
 #[test]
