@@ -2,6 +2,7 @@
 //! one line with the sums. Without a passed or failed test it never says that all is well.
 
 use crate::stage::{Case, Stage};
+use crate::test::second_try;
 
 pub(crate) mod junit;
 
@@ -29,6 +30,10 @@ pub(crate) fn report(stages: &[Stage]) -> (String, bool) {
     }
     lines.extend(list("skipped", stages, |stage| {
         stage.skipped().map(|(case, reason)| format!("{}: {reason}", case.full_name())).collect()
+    }));
+    lines.extend(list("passed at the second try", stages, |stage| {
+        let late = stage.cases.iter().filter(|case| second_try::was_needed(case));
+        late.map(Case::full_name).collect()
     }));
     lines.extend(list("failed", stages, |stage| stage.failed().map(Case::full_name).collect()));
     if tests == 0 {

@@ -4,12 +4,13 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 
 use super::parse::{Line, Parser, Summary};
+use super::second_try;
 use crate::executables::Executable;
 use crate::stage::Case;
 
@@ -19,6 +20,8 @@ pub(super) struct Stream {
     log: File,
     terminal: bool,
     began: Instant,
+    /// Tests of the last executable that failed.
+    failed: Vec<String>,
 }
 
 impl Stream {
@@ -26,18 +29,55 @@ impl Stream {
     pub(super) fn new(log: &Path) -> Result<Self> {
         let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
         let terminal = std::io::stderr().is_terminal();
-        Ok(Self { parser: Parser::default(), log: file, terminal, began: Instant::now() })
+        Ok(Self {
+            parser: Parser::default(),
+            log: file,
+            terminal,
+            began: Instant::now(),
+            failed: Vec::new(),
+        })
     }
 
     /// Runs a test executable; whether it succeeded as a whole.
     pub(super) fn executable(&mut self, executable: &Executable, args: &[&str]) -> Result<bool> {
+        Ok(self.once(executable, args, 1)?.success())
+    }
+
+    /// The same; a few tests that failed are tried once more, each alone and with twice the patience.
+    pub(super) fn patiently(&mut self, executable: &Executable, args: &[&str]) -> Result<bool> {
+        let status = self.once(executable, args, 1)?;
+        let failed = std::mem::take(&mut self.failed);
+        let few = (1..=second_try::MOST).contains(&failed.len());
+        if status.code() != Some(second_try::FAILED) || !few {
+            return Ok(status.success());
+        }
+        let mut success = true;
+        for test in &failed {
+            eprintln!("  {test} is tried again");
+            let alone = ["--show-output", "--test-threads=1", "--exact", test];
+            success &= self.once(executable, &alone, second_try::PATIENCE)?.success();
+        }
+        Ok(success)
+    }
+
+    fn once(
+        &mut self,
+        executable: &Executable,
+        args: &[&str],
+        patience: u32,
+    ) -> Result<ExitStatus> {
+        self.failed.clear();
         let path = executable.path.display();
         self.line(format!("     Running {} ({path})\n", executable.name).as_bytes())?;
-        self.command(&mut executable.command(args)?)
+        self.run(executable.command(args)?.env(second_try::TIME_SCALE, patience.to_string()))
     }
 
     /// Runs any command; whether it succeeded.
     pub(super) fn command(&mut self, command: &mut Command) -> Result<bool> {
+        Ok(self.run(command)?.success())
+    }
+
+    fn run(&mut self, command: &mut Command) -> Result<ExitStatus> {
         // One pipe for both, so that cargo's and the executables' lines keep their order.
         let (from, to) = std::io::pipe().context("cannot make a pipe")?;
         let mut child = command
@@ -57,12 +97,12 @@ impl Stream {
             }
             self.line(&line)?;
         }
-        Ok(child.wait().context("cannot wait for the tests")?.success())
+        child.wait().context("cannot wait for the tests")
     }
 
     /// All cases.
     pub(super) fn finish(self) -> Vec<Case> {
-        self.parser.finish()
+        second_try::passed_at_last(self.parser.finish())
     }
 
     fn line(&mut self, line: &[u8]) -> Result<()> {
@@ -84,6 +124,7 @@ impl Stream {
                     eprint!("\r\x1b[K");
                 }
                 show(&summary, self.began.elapsed().as_secs_f64());
+                self.failed = summary.failed;
             }
         }
         Ok(())

@@ -8,6 +8,7 @@ use anyhow::Result;
 use super::archive::Archive;
 use super::kernels::Kernel;
 use super::{modules, programs};
+use crate::test::second_try;
 
 const INIT: &str = include_str!("init.sh");
 
@@ -16,7 +17,7 @@ fn environment() -> String {
     let variables = [
         ("GUARD_BIN_DIR", "/usr/local/bin".to_owned()),
         ("GUARD_VM", "1".to_owned()),
-        ("GUARD_TIME_SCALE", super::TIME_SCALE.to_string()),
+        (second_try::TIME_SCALE, super::TIME_SCALE.to_string()),
         // Each of the three kinds of fault once.
         ("GUARD_TEST_KILLS", "3".to_owned()),
         ("RUST_BACKTRACE", "1".to_owned()),

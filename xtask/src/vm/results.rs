@@ -12,11 +12,10 @@ use super::kernels::Kernel;
 use super::qemu::{Ended, Files, run};
 use crate::stage::{Case, Outcome, Stage};
 use crate::test::parse::{DIED, Line, Parser};
+use crate::test::second_try::{notes, passed_at_last};
 
 /// Case that stands for the guest itself.
 const GUEST: &str = "(the guest)";
-/// Printed by tests for the reader of the table.
-const NOTE: &str = "NOTE ";
 
 /// What one guest did.
 pub(super) struct Report {
@@ -145,29 +144,6 @@ impl Reader {
     }
 }
 
-/// A test that failed and was tried again counts as what it was then, and says so.
-fn passed_at_last(cases: Vec<Case>) -> Vec<Case> {
-    let mut last: Vec<Case> = Vec::new();
-    for mut case in cases {
-        let same = |before: &Case| (&before.suite, &before.name) == (&case.suite, &case.name);
-        match last.iter().position(same) {
-            Some(at) if last[at].outcome == Outcome::Failed => {
-                let name = case.full_name();
-                let before = std::mem::take(&mut last[at].output);
-                let note = if case.outcome == Outcome::Passed {
-                    format!("{NOTE}{name} failed, and passed when it was tried again")
-                } else {
-                    format!("{name} failed twice")
-                };
-                case.output = format!("{note}\n{}The first time:\n{before}", case.output);
-                last[at] = case;
-            }
-            _ => last.push(case),
-        }
-    }
-    last
-}
-
 /// An executable may say that all is well and die afterwards.
 fn died_after_its_result(cases: &mut Vec<Case>, codes: &[(String, String)]) {
     for (suite, code) in codes.iter().filter(|(_, code)| code != "0") {
@@ -191,8 +167,7 @@ fn nothing_is_skipped(cases: &mut [Case]) {
 }
 
 fn notes_of(case: &Case, kernel: &str) -> Vec<String> {
-    let lines = case.output.lines().filter_map(|line| line.strip_prefix(NOTE));
-    lines.map(|line| format!("{kernel}: {line}")).collect()
+    notes(case).map(|note| format!("{kernel}: {note}")).collect()
 }
 
 /// Removes what only this run needed; logs stay.
