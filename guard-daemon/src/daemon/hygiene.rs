@@ -61,10 +61,10 @@ mod tests {
     #[test]
     fn defaults_as_the_kernel_wants_them() {
         let wanted = HygienePolicy {
-            keepalive_idle_s: 30,
+            keepalive_idle_s: 20,
             keepalive_interval_s: 10,
             keepalive_probes: 3,
-            user_timeout_ms: 60_000,
+            user_timeout_ms: 50_000,
         };
         assert_eq!(policy(&HygienePlan::default()), wanted);
     }

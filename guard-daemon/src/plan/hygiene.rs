@@ -43,13 +43,13 @@ settings! {
     /// Whether there is any.
     on: bool = true,
     /// Idle time before the first keepalive probe.
-    keepalive: Duration = Duration::from_secs(30),
+    keepalive: Duration = Duration::from_secs(20),
     /// Time between two probes.
     keepalive_interval: Duration = Duration::from_secs(10),
     /// Unanswered probes that end the connection.
     keepalive_probes: u32 = 3,
     /// How long data may stay unacknowledged.
-    user_timeout: Duration = Duration::from_mins(1),
+    user_timeout: Duration = Duration::from_secs(50),
     /// How long an idle connection whose peer has closed may be kept.
     peer_closed: Duration = Duration::from_secs(15),
     /// The same, with a call under way.

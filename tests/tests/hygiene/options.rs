@@ -11,7 +11,7 @@ use crate::rig::{LIMIT, Probe, RESEARCH, WRITING};
 
 /// What a connection gets by default.
 const DEFAULT: Options =
-    Options { keepalive: true, idle: 30, interval: 10, probes: 3, user_timeout: 60_000 };
+    Options { keepalive: true, idle: 20, interval: 10, probes: 3, user_timeout: 50_000 };
 
 fn json(options: &Options) -> String {
     serde_json::to_string(options).unwrap()

@@ -12,7 +12,7 @@ pub(super) fn all() -> Vec<Topic> {
         .fact("likely", "a firewall or route drops packets, the host is down, or its backlog is full")
         .fact("not", "a closed port: that is answered at once, with `refused`")
         .fact("ends as", "`connect_timeout` when `connect_timeout` is over, or the agent or the kernel gives \
-              up (60s with connection hygiene, else about 2 minutes)")
+              up (50s with connection hygiene, else about 2 minutes)")
         .advice(
             "Look at the path and at the service's host: nothing has reached the program itself. \
              See whether other bulkheads wait for the same address.",
@@ -54,7 +54,7 @@ pub(super) fn all() -> Vec<Topic> {
         .fact("likely", "the path is gone: the network changed, a NAT forgot the connection, the \
               host was switched off or suspended")
         .fact("ends as", "`stale_connection` or `response_timeout` when the kernel gives up: after \
-              `hygiene.user_timeout` (60s); up to 15 minutes where hygiene is off")
+              `hygiene.user_timeout` (50s); up to 15 minutes where hygiene is off")
         .advice(
             "Nothing will come on this connection: restart the call, so that the agent connects \
              anew. If new connects to the same service work, only this path was lost.",

@@ -24,10 +24,10 @@ pub(super) static HYGIENE: &[Key] = &[
     Key::new(
         "keepalive",
         Kind::Duration { min: SECOND, max: KEEPALIVE_MAX },
-        Absent::Words("\"30s\""),
+        Absent::Words("\"20s\""),
         "Idle time after which the kernel asks the peer for a sign of life. Whole seconds.",
     )
-    .example("\"30s\""),
+    .example("\"20s\""),
     Key::new(
         "keepalive_interval",
         Kind::Duration { min: SECOND, max: KEEPALIVE_MAX },
@@ -45,12 +45,12 @@ pub(super) static HYGIENE: &[Key] = &[
     Key::new(
         "user_timeout",
         Kind::Duration { min: SECOND, max: DAY },
-        Absent::Words("\"60s\""),
+        Absent::Words("\"50s\""),
         "How long the peer may leave data unacknowledged, or its receive window shut, before it \
          counts as gone (TCP_USER_TIMEOUT). Not below keepalive + keepalive_interval * \
          keepalive_probes: the kernel would end a connection at the first lost question.",
     )
-    .example("\"60s\""),
+    .example("\"50s\""),
     Key::new(
         "peer_closed",
         Kind::Duration { min: SECOND, max: DAY },
