@@ -16,6 +16,7 @@ mod kill;
 mod kills;
 mod limits;
 mod many;
+mod neighbours;
 mod netem;
 mod netns;
 mod packet;
@@ -58,7 +59,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 16] = [
+const ALL: [(&str, Benchmark, &str); 17] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -71,6 +72,7 @@ const ALL: [(&str, Benchmark, &str); 16] = [
     ("kill", kill::run, "time from SIGKILL of guardd until traffic is normal"),
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("limits", limits::run, "the count of connections after a million opens and closes"),
+    ("neighbours", neighbours::run, "calls beside a flood, a hog and a bomb in another bulkhead"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),

@@ -2,19 +2,26 @@
 //! line of standard input at a time and answers each with one line; it ends with its input, and with
 //! it all that it has started, but for a bomb, which ends with its cgroup.
 
+use std::collections::VecDeque;
 use std::io::{BufRead, Write, stdin, stdout};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::errno::Errno;
+use nix::libc::linger;
+use nix::sys::socket::{setsockopt, sockopt};
 
 const PAGE: usize = 4096;
+/// Connections of a flood that are open at once.
+const KEPT: usize = 300;
 
 /// `hold BYTES`: so much memory, touched. `free`: none. `spin N`: N threads that never sleep.
 /// `forks N`: N children that sleep; how many came. `devour BYTES`: a child that holds so much, again
-/// and again, for ever. `bomb`: children that make children, for ever.
+/// and again, for ever. `flood ADDRESS`: a thread that connects as fast as it can and keeps the last few
+/// hundred connections, for ever. `bomb`: children that make children, for ever.
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("sleep") => loop {
@@ -40,7 +47,8 @@ fn obey() -> Result<()> {
         let line = line.context("cannot read the order")?;
         let mut words = line.split(' ');
         let order = words.next().unwrap_or_default();
-        let mut number = || words.next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+        let word = words.next();
+        let number = || word.and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
         match order {
             "hold" => {
                 let bytes = number();
@@ -86,6 +94,11 @@ fn obey() -> Result<()> {
                 });
                 say("devours".into())?;
             }
+            "flood" => {
+                let address: SocketAddr = word.unwrap_or_default().parse()?;
+                thread::spawn(move || flood(address));
+                say("floods".into())?;
+            }
             "bomb" => {
                 again("bomb").context("cannot start the bomb")?;
                 say("lit".into())?;
@@ -99,6 +112,24 @@ fn obey() -> Result<()> {
         drop(child.wait());
     }
     Ok(())
+}
+
+/// Connects to a server that never asked for it. The oldest connection is reset, so that no port waits
+/// for its time to be over.
+fn flood(address: SocketAddr) {
+    let mut kept = VecDeque::with_capacity(KEPT);
+    loop {
+        if kept.len() == KEPT {
+            drop(kept.pop_front());
+        }
+        if let Ok(stream) = TcpStream::connect(address) {
+            let linger = linger { l_onoff: 1, l_linger: 0 };
+            if let Err(errno) = setsockopt(&stream, sockopt::Linger, &linger) {
+                eprintln!("testbed-hog: its connections will wait for their end: {errno}");
+            }
+            kept.push_back(stream);
+        }
+    }
 }
 
 /// Children that make children as fast as they can. Only the limit of its bulkhead ends it.

@@ -24,7 +24,7 @@ const BUILD: [&str; 9] = [
     "--features",
     "guard-tests/bench",
 ];
-const BINARIES: [&str; 3] = ["guardd", "guardctl", "guard-bench"];
+const BINARIES: [&str; 4] = ["guardd", "guardctl", "guard-bench", "testbed-hog"];
 
 /// Runs it on each kernel in turn and prints what it says; `Ok(false)` if a target was missed.
 pub(super) fn run(kernels: &[Kernel], name: &str, dir: &Path) -> Result<bool> {
