@@ -26,6 +26,10 @@ const CLIENTS: &str = "clients";
 const ANY_KERNEL: [&str; 6] =
     ["config_files", "drill", "lifecycle_ctl", "members", "resources", "safety_control"];
 
+/// Suites whose tests mostly wait, and run beside each other on this machine; in a guest, which has
+/// less of a processor, one at a time.
+const WAIT: [&str; 4] = ["breaker", "hygiene", "lifecycle", "limits"];
+
 /// A test executable.
 #[derive(Clone, Debug)]
 pub(crate) struct Executable {
@@ -44,9 +48,9 @@ pub(crate) struct Executable {
 pub(crate) enum Needs {
     /// Nothing of the kernel.
     Nothing,
-    /// Root, the kernel, and no other test at its side: it measures.
+    /// Root, and each kernel of the matrix.
     Kernel,
-    /// Root and a kernel, whichever. Its tests mostly wait, and a few may run side by side.
+    /// Root and a kernel, whichever.
     AnyKernel,
     /// What `cargo xtask clients` installs, besides.
     Clients,
@@ -73,6 +77,15 @@ impl Executable {
             name if ANY_KERNEL.contains(&name) => Needs::AnyKernel,
             name if name.starts_with(GUESTS_ONLY) => Needs::Guest,
             _ => Needs::Kernel,
+        }
+    }
+
+    /// Whether a few of its tests may run side by side; what measures runs alone.
+    pub(crate) fn waits(&self) -> bool {
+        match self.needs() {
+            Needs::AnyKernel | Needs::Clients => true,
+            Needs::Kernel => WAIT.contains(&self.name.as_str()),
+            Needs::Nothing | Needs::Guest => false,
         }
     }
 

@@ -103,7 +103,10 @@ fn build() -> (Stage, Vec<Executable>) {
 fn unit(executables: &[Executable], options: &Options) -> Result<Stage> {
     stage("unit", |stream| {
         let words = words(&["--show-output"], &options.filter);
-        let mut success = all(stream, executables, Needs::Nothing, &words)?;
+        let mut success = true;
+        for executable in executables.iter().filter(|one| one.needs() == Needs::Nothing) {
+            success &= stream.executable(executable, &words)?;
+        }
         let mut examples = cargo::cargo(&["test", "--doc", "--no-fail-fast"])?;
         examples.args(executables::PACKAGES).arg("--").args(&options.filter);
         success &= stream.command(&mut examples)?;
@@ -117,10 +120,8 @@ fn native(executables: &[Executable], options: &Options) -> Result<Stage> {
     let chosen = |executable: &&Executable| !options.no_root || executable.name == "testbed";
     let executables: Vec<_> = executables.iter().filter(chosen).cloned().collect();
     let mut stage = stage("native", |stream| {
-        let one = words(&["--show-output", "--test-threads=1"], &options.filter);
-        let few = words(&["--show-output", "--test-threads=3"], &options.filter);
-        let success = all(stream, &executables, Needs::Kernel, &one)?;
-        Ok(all(stream, &executables, Needs::AnyKernel, &few)? && success)
+        let success = patiently(stream, &executables, Needs::Kernel, &options.filter)?;
+        Ok(patiently(stream, &executables, Needs::AnyKernel, &options.filter)? && success)
     })?;
     if options.no_root {
         let reason = "it needs root (--no-root)".to_owned();
@@ -140,27 +141,21 @@ fn clients(executables: &[Executable], filter: &[String]) -> Result<Stage> {
         stage.cases[0].output = format!("{error:#}");
         return Ok(stage);
     }
-    stage("clients", |stream| {
-        // They mostly wait: half-dead connections take a minute each.
-        let words = words(&["--show-output", "--test-threads=3"], filter);
-        all(stream, executables, Needs::Clients, &words)
-    })
+    stage("clients", |stream| patiently(stream, executables, Needs::Clients, filter))
 }
 
-/// Runs all executables with these needs; whether each succeeded, at the second try where that is
-/// allowed: where real time counts.
-fn all(
+/// Runs the tests of all executables with these needs, where real time counts: several at once if
+/// they mostly wait, and with a second try. Whether all passed at last.
+fn patiently(
     stream: &mut Stream,
     executables: &[Executable],
     needs: Needs,
-    words: &[&str],
+    filter: &[String],
 ) -> Result<bool> {
     let mut success = true;
     for executable in executables.iter().filter(|executable| executable.needs() == needs) {
-        success &= match needs {
-            Needs::Nothing => stream.executable(executable, words)?,
-            _ => stream.patiently(executable, words)?,
-        };
+        let threads = if executable.waits() { "--test-threads=3" } else { "--test-threads=1" };
+        success &= stream.patiently(executable, &words(&["--show-output", threads], filter))?;
     }
     Ok(success)
 }
