@@ -109,7 +109,10 @@ fn in_short(drill: &Drill) -> String {
 pub(super) fn explain(topic: &str, output: &Output) -> Result<u8, ErrorBody> {
     let found = config::explain::lookup(topic).map_err(|unknown| ErrorBody {
         error: unknown.to_string(),
-        help: "guardctl explain --help shows examples".into(),
+        help: match unknown.suggestions.first() {
+            Some(first) => format!("say it in full, for instance: guardctl explain {first}"),
+            None => "guardctl explain --help shows examples".into(),
+        },
         exit_code: 2,
     })?;
     output.answer(&found, |_| format!("{}\n", found.to_string().trim_end()))?;

@@ -21,6 +21,9 @@ pub(super) fn find(asked: &str) -> Vec<Topic> {
 }
 
 fn find_in(all: &[Entry], parts: &[&str]) -> Vec<Topic> {
+    if let Some(entry) = without_name(all, parts) {
+        return vec![topic(entry, &[])];
+    }
     if let Some(entry) = all.iter().find(|e| full(e, parts)) {
         return vec![topic(entry, &[])];
     }
@@ -34,6 +37,17 @@ fn find_in(all: &[Entry], parts: &[&str]) -> Vec<Topic> {
         }
     }
     groups.iter().filter_map(|g| g.split_first().map(|(one, rest)| topic(one, rest))).collect()
+}
+
+/// The key of a named table's entries, asked for without a name: `bulkheads.budgets`.
+fn without_name<'a>(all: &'a [Entry], parts: &[&str]) -> Option<&'a Entry> {
+    let (last, table) = parts.split_last()?;
+    let is_named = |entry: &&Entry| {
+        matches!(entry.key.kind, Kind::Named { .. }) && entry.matches(table) == Match::Full
+    };
+    all.iter().find(is_named)?;
+    let whole = [table, &[NAME, last]].concat();
+    all.iter().find(|entry| entry.matches(&whole) == Match::Full)
 }
 
 /// Whether the path is this key, or one entry of it (`bulkheads.research` of `bulkheads`).

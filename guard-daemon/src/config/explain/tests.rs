@@ -36,6 +36,14 @@ fn keys_are_found_by_path_by_real_names_and_by_their_end() {
 }
 
 #[test]
+fn the_name_of_a_table_may_be_left_out() {
+    let name = |asked: &str| lookup(asked).unwrap().name;
+    assert_eq!(name("bulkheads.budgets"), "bulkheads.NAME.budgets");
+    assert_eq!(name("bulkheads.research.budgets"), "bulkheads.NAME.budgets");
+    assert_eq!(name("bulkheads.research"), "bulkheads");
+}
+
+#[test]
 fn an_ambiguous_name_lists_what_it_may_mean() {
     let error = lookup("mode").unwrap_err();
     assert!(error.ambiguous);
@@ -50,6 +58,8 @@ fn an_ambiguous_name_lists_what_it_may_mean() {
 fn an_unknown_topic_suggests_near_ones() {
     let error = lookup("memory_mx").unwrap_err();
     assert!(!error.ambiguous);
+    // The end of a path counts as much as the whole.
+    assert_eq!(lookup("budget").unwrap_err().suggestions[0], "bulkheads.NAME.budgets");
     assert!(lookup("unacknowleged").unwrap_err().to_string().contains("unacknowledged"));
     assert_eq!(lookup("exit codes").unwrap().kind, "exit-codes");
     assert_eq!(lookup("exit_code").unwrap().name, "drill.steady_state.exit_code");

@@ -22,14 +22,20 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, k)| k)
 }
 
-/// Up to `most` known words by nearness, for a topic that may be far off.
+/// Up to `most` known words by nearness, for a topic that may be far off. Of a path with dots its end
+/// may be what is near.
 pub(crate) fn several<'a>(
     word: &str,
     known: impl IntoIterator<Item = &'a str>,
     most: usize,
 ) -> Vec<&'a str> {
-    let mut scored: Vec<(f64, &str)> =
-        known.into_iter().map(|k| (strsim::jaro_winkler(word, k), k)).collect();
+    let mut scored: Vec<(f64, &str)> = known
+        .into_iter()
+        .map(|k| {
+            let end = k.rsplit('.').next().unwrap_or(k);
+            (strsim::jaro_winkler(word, k).max(strsim::jaro_winkler(word, end)), k)
+        })
+        .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
     scored.into_iter().filter(|(score, _)| *score > 0.7).take(most).map(|(_, k)| k).collect()
 }
