@@ -21,8 +21,8 @@ pub enum Restored {
     Others(String),
 }
 
-/// Gives the place ([`place`]) in the cgroup with this path and id its earlier value, if it still has
-/// the one that guard gave it.
+/// Gives the place ([`Setting::place`]) in the cgroup with this path and id its earlier value, if it has
+/// the one still that guard gave it.
 ///
 /// # Errors
 /// What the kernel says.

@@ -54,11 +54,11 @@ pub(super) fn resources(old: &BulkheadPlan, new: &BulkheadPlan, lines: &mut Vec<
 
 /// `/dev/vda rbps=10MiB wiops=100`
 fn io(plan: &IoMaxPlan) -> String {
-    let mut line = plan.device.display().to_string();
+    let mut words = vec![plan.device.display().to_string()];
     for (name, limit) in plan.fields() {
         let Some(limit) = limit else { continue };
         let shown = if name.ends_with("bps") { size::format(limit) } else { limit.to_string() };
-        line.push_str(&format!(" {name}={shown}"));
+        words.push(format!("{name}={shown}"));
     }
-    line
+    words.join(" ")
 }
