@@ -11,8 +11,9 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
 use guard_common::abi::socket::{
-    ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ESTABLISHED,
-    SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_UDP, SocketState,
+    ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ADOPTED,
+    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE,
+    SOCKET_RST_SEEN, SOCKET_UDP, SOCKET_UNACKNOWLEDGED, SocketState,
 };
 use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
@@ -85,7 +86,7 @@ pub(crate) fn fresh(pair: PairKey, flags: u32, peer: Address, peer_port: u32) ->
         peer_closed_ns: zero,
         opened: zero,
         closed: zero,
-        retransmits: zero,
+        retransmitted: zero,
         peer,
         peer_port,
         pid: zero as u32,
@@ -161,6 +162,23 @@ pub(crate) fn event(kind: u32, state: &SocketState, cookie: u64) -> Event {
 #[inline(always)]
 pub(crate) fn verbose() -> bool {
     maps::control().is_some_and(|control| control.flags & FLAG_VERBOSE_EVENTS != 0)
+}
+
+/// Milliseconds of [`now_ns`], modulo 2^32.
+#[inline(always)]
+pub(crate) fn now_ms() -> u32 {
+    (now_ns() / 1_000_000) as u32
+}
+
+/// Whether the end of a socket that the agent closes is counted only at the change of its TCP state,
+/// a moment later in the same close(): there can be seen whether anybody had its request.
+#[inline(always)]
+pub(crate) fn is_judged_by_state(state: &SocketState) -> bool {
+    const KIND: u32 = SOCKET_ESTABLISHED | SOCKET_ADOPTED | SOCKET_PASSIVE | SOCKET_UDP;
+    state.flags & (KIND | SOCKET_FIN_SEEN | SOCKET_RST_SEEN) == SOCKET_ESTABLISHED
+        && state.retransmitted != 0
+        && state.exchange_start_ns != 0
+        && state.closed == 0
 }
 
 /// Counts the end of a connection or of a connect that never led to one, once.
@@ -287,9 +305,14 @@ fn broken_call(
     } else {
         outcome::broken_call(state.flags, error, state.exchanges, waited_ns, abandoned_ns)
     };
-    // The daemon counts those that it ends itself.
-    if outcome as u32 == Outcome::StaleConnection as u32 && error != ECONNABORTED {
-        let cause = if error == ETIMEDOUT { STALE_UNACKNOWLEDGED } else { STALE_REUSED };
+    let unacknowledged = state.flags & SOCKET_UNACKNOWLEDGED != 0;
+    // The daemon counts those that it ends itself, but for calls that waited too long.
+    if outcome as u32 == Outcome::StaleConnection as u32
+        && (error != ECONNABORTED
+            || unacknowledged && maps::ended_by_guard(cookie) == ENDED_TIMEOUT)
+    {
+        let dead = error == ETIMEDOUT || unacknowledged;
+        let cause = if dead { STALE_UNACKNOWLEDGED } else { STALE_REUSED };
         atomics::add(&raw mut stats.stale[cause], 1);
     }
     let outcome = unless_ended_by_guard(outcome, error, cookie);
@@ -326,6 +349,8 @@ fn unless_ended_by_guard(outcome: Outcome, error: i32, cookie: u64) -> Outcome {
         return outcome;
     }
     match maps::ended_by_guard(cookie) {
+        // That it waited on a dead connection is known better.
+        ENDED_TIMEOUT if outcome as u32 == Outcome::StaleConnection as u32 => outcome,
         ENDED_TIMEOUT => Outcome::ResponseTimeout,
         ENDED_REJECTED => Outcome::Rejected,
         ENDED_STALE => Outcome::StaleConnection,

@@ -5,7 +5,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTT_CB,
     BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
-    BPF_TCP_CLOSE_WAIT, bpf_sock_ops,
+    BPF_TCP_CLOSE_WAIT, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
@@ -14,8 +14,10 @@ use aya_ebpf::programs::SockOpsContext;
 use guard_common::abi::event::EVENT_CONNECTED;
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
 use guard_common::abi::socket::{
-    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_SYN_SENT, SocketState,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_RELEASED,
+    SOCKET_SYN_SENT, SOCKET_UNACKNOWLEDGED, SocketState,
 };
+use guard_common::logic::unacknowledged;
 
 use crate::classify::{self, Address};
 use crate::{atomics, breaker, emit, hygiene, maps, socket};
@@ -59,6 +61,13 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
             if let Some(stats) = maps::pair_stats(socket::pair(state)) {
                 atomics::add(&raw mut stats.retransmits, u64::from(ctx.arg(1)));
             }
+            if state.flags & SOCKET_ADOPTED == 0 {
+                let before = state.retransmitted;
+                let now_ms = socket::now_ms();
+                // Under the socket's lock, as all callbacks of one that stands.
+                state.retransmitted =
+                    unacknowledged::retransmitted(before, ctx.arg(0), oldest(ctx), now_ms);
+            }
         }
         _ => {}
     }
@@ -73,7 +82,12 @@ fn is_of_interest(ctx: &SockOpsContext, op: u32) -> bool {
         | BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB
         | BPF_SOCK_OPS_RTT_CB
         | BPF_SOCK_OPS_RETRANS_CB => true,
-        BPF_SOCK_OPS_STATE_CB => matches!(ctx.arg(1), BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSE),
+        BPF_SOCK_OPS_STATE_CB => match ctx.arg(1) {
+            BPF_TCP_CLOSE_WAIT | BPF_TCP_CLOSE | BPF_TCP_FIN_WAIT1 => true,
+            // Closed after its half: the state stays.
+            BPF_TCP_FIN_WAIT2 => ctx.arg(0) == BPF_TCP_FIN_WAIT2,
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -178,8 +192,14 @@ fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
         return;
     }
     if new != BPF_TCP_CLOSE {
+        // The agent closes it, and its end is still to be counted.
+        if state.flags & SOCKET_RELEASED != 0 && state.closed == 0 {
+            look_at_unacknowledged(ctx, state);
+            socket::finish(state, 0, cookie(ctx));
+        }
         return;
     }
+    look_at_unacknowledged(ctx, state);
     // SAFETY: fields of the context.
     let srtt_us = unsafe { (*ctx.ops).srtt_us } >> SRTT_SHIFT;
     if srtt_us != 0
@@ -190,6 +210,23 @@ fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
         atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
     }
     socket::finish(state, pending_error(ctx), cookie(ctx));
+}
+
+/// The first byte that is not acknowledged, by its sequence number.
+#[inline(always)]
+fn oldest(ctx: &SockOpsContext) -> u32 {
+    // SAFETY: a field of the context.
+    unsafe { (*ctx.ops).snd_una }
+}
+
+/// Remembers whether what the socket sent was proven to reach nobody.
+#[inline(always)]
+fn look_at_unacknowledged(ctx: &SockOpsContext, state: &mut SocketState) {
+    if state.flags & SOCKET_ADOPTED == 0
+        && unacknowledged::is_proof(state.retransmitted, oldest(ctx), socket::now_ms())
+    {
+        atomics::set_bits(&raw mut state.flags, SOCKET_UNACKNOWLEDGED);
+    }
 }
 
 /// The socket's pending errno; 0 if none or unknown.

@@ -34,6 +34,9 @@ pub const SOCKET_TLS_READY: u32 = 4096;
 /// Its options are looked at once more at its first round trip (`logic::hygiene`).
 pub const SOCKET_HYGIENE_DUE: u32 = 1 << 16;
 
+/// When it ended, what it had sent was proven to reach nobody (`logic::unacknowledged`).
+pub const SOCKET_UNACKNOWLEDGED: u32 = 1 << 17;
+
 /// guard ended the socket because its call had waited too long.
 pub const ENDED_TIMEOUT: u32 = 1;
 /// guard ended the socket because its service's breaker is open.
@@ -82,8 +85,9 @@ pub struct SocketState {
     pub opened: u64,
     /// 1 once its end is counted.
     pub closed: u64,
-    /// Retransmissions counted so far (adopted sockets).
-    pub retransmits: u64,
+    /// Of an adopted socket, the retransmissions counted so far; of others what was sent again and
+    /// since when (`logic::unacknowledged::Mark`).
+    pub retransmitted: u64,
     /// Peer, in the form of [`super::policy::EndpointMatch::address`].
     pub peer: [u8; 16],
     /// Peer's port, host order.

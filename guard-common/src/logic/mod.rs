@@ -22,3 +22,4 @@ pub mod outcome;
 pub mod random;
 pub mod retry;
 pub mod tls;
+pub mod unacknowledged;

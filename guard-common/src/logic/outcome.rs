@@ -3,7 +3,8 @@
 use super::dns;
 use crate::abi::outcome::Outcome;
 use crate::abi::socket::{
-    SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_UDP, SocketState,
+    SOCKET_FIN_SEEN, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_SYN_SENT, SOCKET_UDP,
+    SOCKET_UNACKNOWLEDGED, SocketState,
 };
 
 /// An agent that gives a connect up after this long gave it up because the peer did not answer
@@ -71,7 +72,10 @@ pub const fn is_name_query(flags: u32, peer_port: u32) -> bool {
 ///
 /// `waited_ns` is how long the call went without an answer. An agent that gives it up after at least
 /// `abandoned_ns` (0 = never) ran out of patience, and that is the service's failure: the client
-/// that gave up first is the hang that breakers elsewhere never learn of.
+/// that gave up first is the hang that breakers elsewhere never learn of. Unless nobody had its
+/// request ([`SOCKET_UNACKNOWLEDGED`]) and the connection had served others: then the connection was
+/// dead, as if the kernel had found out first. Where the service itself is gone, the next connect
+/// tells.
 #[inline(always)]
 pub const fn broken_call(
     flags: u32,
@@ -86,6 +90,9 @@ pub const fn broken_call(
     }
     if by_peer {
         return if answered > 0 { Outcome::StaleConnection } else { Outcome::Reset };
+    }
+    if flags & SOCKET_UNACKNOWLEDGED != 0 && answered > 0 {
+        return Outcome::StaleConnection;
     }
     if flags & SOCKET_RELEASED != 0 {
         let out_of_patience = abandoned_ns != 0 && waited_ns >= abandoned_ns;
@@ -149,6 +156,10 @@ mod tests {
         let given_up = |waited_ns| broken_call(SOCKET_RELEASED, 0, 3, waited_ns, 10 * SECOND);
         assert_eq!(given_up(10 * SECOND), Outcome::ResponseTimeout);
         assert_eq!(given_up(10 * SECOND - 1), Outcome::Aborted);
+        let dead = SOCKET_RELEASED | SOCKET_UNACKNOWLEDGED;
+        let on_dead = |answered| broken_call(dead, 0, answered, 60 * SECOND, 10 * SECOND);
+        assert_eq!(on_dead(1), Outcome::StaleConnection, "nobody had the request");
+        assert_eq!(on_dead(0), Outcome::ResponseTimeout, "nothing ever came from there");
         let stale = broken_call(SOCKET_RELEASED | SOCKET_RST_SEEN, 0, 3, 60 * SECOND, SECOND);
         assert_eq!(stale, Outcome::StaleConnection, "what the peer did counts");
     }

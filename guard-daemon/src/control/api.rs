@@ -110,6 +110,16 @@ pub struct BulkheadStatus {
     pub unguarded: Vec<UnguardedSocket>,
     /// One entry per service with any traffic, by name.
     pub services: Vec<ServiceStatus>,
+    /// All of its services together, also those that are not in the configuration any more; its name
+    /// is `all`.
+    #[serde(default)]
+    pub total: ServiceStatus,
+    /// Its breakers, however they stand.
+    #[serde(default)]
+    pub breakers: u64,
+    /// Services whose breaker is open, by name.
+    #[serde(default)]
+    pub open_breakers: Vec<String>,
     /// Limits, first of the bulkhead as a whole; services without any and without traffic are left
     /// out.
     #[serde(default)]
@@ -120,7 +130,7 @@ pub struct BulkheadStatus {
 }
 
 /// One (bulkhead, service) in [`Status`]: totals since guardd started.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ServiceStatus {
     /// Name; `other` for what no endpoint matches.
     pub name: String,
@@ -143,6 +153,12 @@ pub struct ServiceStatus {
     /// 95th percentile of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p95_seconds: Option<f64>,
+    /// 99th percentile of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p99_seconds: Option<f64>,
+    /// State of its breaker: `closed`, `open` or `half_open`; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<String>,
     /// Calls by time to the first byte, in the buckets of `guard_call_seconds` (not added up); for
     /// quantiles between two looks.
     #[serde(default)]

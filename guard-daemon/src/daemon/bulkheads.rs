@@ -18,7 +18,7 @@ pub(crate) struct LiveBulkhead {
     pub(crate) cgroup: Bulkhead,
     /// Cgroups that guard made for it, outermost first, with their entries in the undo log.
     pub(super) made: Vec<(PathBuf, Ticket)>,
-    /// Cgroups of others that its pattern matches; only programs are attached to them.
+    /// Cgroups of others that its pattern matches: programs are attached to them, and limits set.
     pub(super) matches: BTreeMap<PathBuf, Match>,
     /// Id of the user who owns it.
     pub(super) owner: Option<u32>,

@@ -3,9 +3,13 @@
 //! What is set is written to the undo log first, with what the file said before. What somebody else
 //! writes later is reported and left: two that fight over a file help nobody.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod record;
+mod set;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::bulkheads::LiveBulkhead;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::cgroup::limits::{self, Refusal, Restored, Setting, Usage};
@@ -28,7 +32,7 @@ struct Set {
 /// Everything that guard has set, and how each limit stands.
 #[derive(Debug, Default)]
 pub(crate) struct LimitBook {
-    /// By cgroup and file.
+    /// By cgroup and place in its files ([`Setting::place`]).
     set: BTreeMap<(PathBuf, String), Set>,
     /// Controllers switched on: cgroup, its id, controller.
     switched: Vec<(PathBuf, u64, String, Ticket)>,
@@ -72,12 +76,12 @@ impl LimitBook {
                     book.switched.push((path, id, controller, ticket));
                 }
                 Undo::CgroupValue { path, id, file, before, set } => {
-                    let now = std::fs::read_to_string(path.join(&file)).unwrap_or_default();
+                    let now = limits::standing(&path, &file).unwrap_or_default();
                     let found = Set { id, before, value: set, ticket };
                     let place = (path, file);
                     // Two for one file: it died between the second's intention and its write.
                     match book.set.remove(&place) {
-                        Some(first) if first.id == id && now.trim() == first.value => {
+                        Some(first) if first.id == id && now == first.value => {
                             settle(undo, found.ticket);
                             book.set.insert(place, first);
                         }
@@ -125,175 +129,7 @@ fn settle(undo: &mut UndoLog, ticket: Ticket) {
     }
 }
 
-fn record(setting: &Setting, state: &str, refusal: Option<Refusal>) -> LimitRecord {
-    let Refusal { why, cure } =
-        refusal.unwrap_or(Refusal { why: String::new(), cure: String::new() });
-    LimitRecord {
-        resource: setting.key.to_owned(),
-        value: setting.value.clone(),
-        limit: setting.number,
-        state: state.to_owned(),
-        why,
-        cure,
-        remark: String::new(),
-    }
-}
-
 impl State {
-    /// Sets the limits of a bulkhead as configuration and pressure want them, takes back what is not
-    /// wanted any more, and writes down how each stands. May be called at any time.
-    fn set_limits(&mut self, plan: &BulkheadPlan) {
-        let Some(live) = self.bulkheads.get(&plan.name) else { return };
-        let (path, id) = (live.cgroup.path().to_owned(), live.cgroup.id());
-        let mut wanted = limits::settings(&plan.limits);
-        if self.monitor() {
-            let records = wanted.iter().map(|setting| record(setting, "monitor", None)).collect();
-            self.limits.records.insert(plan.name.clone(), records);
-            self.lift(|(place, _)| *place == path);
-            return;
-        }
-        // Asking every process for its name is for bulkheads that have limits.
-        let shared = if wanted.is_empty() {
-            Vec::new()
-        } else {
-            live.cgroup.shared_infrastructure().unwrap_or_default()
-        };
-        let mut records = Vec::new();
-        if let Some((pid, name)) = shared.first() {
-            let refusal = Refusal {
-                why: format!(
-                    "process {pid} ({name}) in it serves others too, and the limit would hit all of \
-                     them"
-                ),
-                cure: format!("run the agent alone in it: guardctl exec {} -- CMD", plan.name),
-            };
-            let refused = wanted.drain(..);
-            records.extend(refused.map(|s| record(&s, "not_enforced", Some(refusal.clone()))));
-        }
-        let pressing = self.limits.pressing.get(&plan.name).cloned().unwrap_or_default();
-        let configured = wanted.clone();
-        for setting in pressing {
-            wanted.retain(|other| other.file != setting.file);
-            wanted.push(setting);
-        }
-        self.lift(|(place, file)| {
-            *place == path && !wanted.iter().any(|setting| setting.file == *file)
-        });
-        for setting in &wanted {
-            let result = self.set_one(plan, &path, id, setting);
-            // Pressure's own values are no limits of the configuration.
-            let Some(own) = configured.iter().find(|own| own.file == setting.file) else {
-                if let Err((_, refusal)) = result {
-                    let Refusal { why, cure } = refusal;
-                    tracing::warn!(
-                        bulkhead = plan.name,
-                        file = setting.file,
-                        why,
-                        cure,
-                        "a stage of the pressure plan has no effect"
-                    );
-                }
-                continue;
-            };
-            records.push(match result {
-                Ok(()) => record(own, "enforced", None),
-                Err((state, refusal)) => record(own, state, Some(refusal)),
-            });
-        }
-        // What is counted from here on is told: nobody was above a limit that was not there.
-        if !self.limits.seen.contains_key(&plan.name)
-            && let Some(live) = self.bulkheads.get(&plan.name)
-        {
-            self.limits.seen.insert(plan.name.clone(), live.cgroup.usage());
-        }
-        self.remark(plan, &mut records);
-        self.limits.records.insert(plan.name.clone(), records);
-    }
-
-    /// Sets one value; else how it stands, and why.
-    fn set_one(
-        &mut self,
-        plan: &BulkheadPlan,
-        path: &Path,
-        id: u64,
-        setting: &Setting,
-    ) -> Result<(), (&'static str, Refusal)> {
-        let not = |refusal| ("not_enforced", refusal);
-        let Self { limits: book, undo, bulkheads, hierarchy, root, .. } = self;
-        let Some(live) = bulkheads.get(&plan.name) else { return Ok(()) };
-        if !setting.controller.is_empty() {
-            let switched = &mut book.switched;
-            limits::switch_on(
-                hierarchy,
-                root,
-                &plan.cgroup,
-                setting.controller,
-                &mut |path, id| {
-                    let controller = setting.controller.to_owned();
-                    // Journalled already, by a try that the kernel refused then.
-                    if switched.iter().any(|(p, i, c, _)| p == path && *i == id && *c == controller)
-                    {
-                        return Ok(());
-                    }
-                    let entry = Undo::ControllerOn {
-                        path: path.to_owned(),
-                        id,
-                        controller: controller.clone(),
-                    };
-                    let ticket = undo.intend(entry).map_err(|e| e.to_string())?;
-                    switched.push((path.to_owned(), id, controller, ticket));
-                    Ok(())
-                },
-            )
-            .map_err(not)?;
-        }
-        let now = live.cgroup.value(setting.file).map_err(|errno| {
-            not(Refusal {
-                why: format!("{}/{} cannot be read: {errno}", path.display(), setting.file),
-                cure: "use a kernel that has this file; if the cgroup was removed, guardctl reload"
-                    .into(),
-            })
-        })?;
-        let place = (path.to_owned(), setting.file.to_owned());
-        let mine = book.set.get(&place).filter(|set| set.id == id);
-        let before = match mine {
-            Some(set) if set.value == setting.value && now == setting.value => return Ok(()),
-            Some(set) if set.value == setting.value => {
-                let refusal = Refusal {
-                    why: format!("\"{now}\" now: somebody has changed {} since", setting.file),
-                    cure: "change the configuration instead; it is set again when guardd starts"
-                        .into(),
-                };
-                return Err(("changed", refusal));
-            }
-            Some(set) => set.before.clone(),
-            None => now,
-        };
-        live.cgroup.would_harm(setting).map_err(not)?;
-        let intended = undo.intend(Undo::CgroupValue {
-            path: path.to_owned(),
-            id,
-            file: setting.file.to_owned(),
-            before: before.clone(),
-            set: setting.value.clone(),
-        });
-        let ticket = intended.map_err(|error| {
-            not(Refusal {
-                why: format!("its undo could not be journalled: {error}"),
-                cure: "make room in daemon.state_dir".into(),
-            })
-        })?;
-        if let Err(refusal) = live.cgroup.set_value(setting) {
-            settle(undo, ticket);
-            return Err(not(refusal));
-        }
-        let set = Set { id, before, value: setting.value.clone(), ticket };
-        if let Some(old) = book.set.insert(place, set) {
-            settle(undo, old.ticket);
-        }
-        Ok(())
-    }
-
     /// Takes back the values of these places (cgroup, file).
     fn lift(&mut self, wanted: impl Fn(&(PathBuf, String)) -> bool) {
         let places: Vec<_> =
@@ -322,16 +158,21 @@ impl State {
         self.limits.pressing.remove(bulkhead);
         self.limits.seen.remove(bulkhead);
         if let Some(live) = self.bulkheads.get(bulkhead) {
-            let path = live.cgroup.path().to_owned();
-            self.lift(|(place, _)| *place == path);
+            let paths: Vec<_> = live.cgroups().map(|cgroup| cgroup.path().to_owned()).collect();
+            self.lift(|(path, _)| paths.contains(path));
         }
+    }
+
+    /// Takes back what was set for cgroups that a pattern does not match any more.
+    pub(super) fn lift_limits_at(&mut self, paths: &[PathBuf]) {
+        self.lift(|(path, _)| paths.contains(path));
     }
 
     /// Takes back what an earlier guardd set for cgroups that are no bulkheads any more.
     fn lift_limits_of_others(&mut self) {
-        let own: Vec<_> =
-            self.bulkheads.values().map(|live| live.cgroup.path().to_owned()).collect();
-        self.lift(|(place, _)| !own.contains(place));
+        let cgroups = self.bulkheads.values().flat_map(LiveBulkhead::cgroups);
+        let own: BTreeSet<_> = cgroups.map(|cgroup| cgroup.path().to_owned()).collect();
+        self.lift(|(path, _)| !own.contains(path));
     }
 
     /// Takes back everything, controllers last.
@@ -355,28 +196,6 @@ impl State {
             }
         }
         left
-    }
-
-    /// What is odd about limits that are enforced.
-    fn remark(&self, plan: &BulkheadPlan, records: &mut [LimitRecord]) {
-        let Some(live) = self.bulkheads.get(&plan.name) else { return };
-        let memory = limits::memory_of_host();
-        for record in records.iter_mut().filter(|record| record.state == "enforced") {
-            match record.resource.as_str() {
-                "memory_max" | "memory_high" if memory.is_some_and(|m| record.limit > m as f64) => {
-                    record.remark = "above the memory of this host, so it is never reached".into();
-                }
-                "pids_max" => {
-                    let running = live.cgroup.value("pids.current").ok();
-                    let running: Option<u64> = running.and_then(|text| text.parse().ok());
-                    if let Some(running) = running.filter(|n| *n as f64 > record.limit) {
-                        record.remark =
-                            format!("{running} run already: no new one until there are fewer");
-                    }
-                }
-                _ => {}
-            }
-        }
     }
 }
 
@@ -465,8 +284,10 @@ impl State {
                 );
                 let live = self.bulkheads.get(&bulkhead.name);
                 let harmless = || live.map_or(Ok(()), |live| live.cgroup.would_harm(&setting));
-                if let Err(Refusal { why, cure }) = able.and_then(|()| harmless()) {
-                    let (name, key) = (&bulkhead.name, setting.key);
+                let placed = || setting.place().map(drop);
+                let result = able.and_then(|()| placed()).and_then(|()| harmless());
+                if let Err(Refusal { why, cure }) = result {
+                    let (name, key) = (&bulkhead.name, setting.name());
                     problems.push(format!(
                         "bulkhead {name}: {key} cannot be enforced, because {why}; cure: {cure}"
                     ));

@@ -159,6 +159,8 @@ impl State {
             memory_stall_percent: stall(0),
             cpu_stall_percent: stall(1),
             io_stall_percent: stall(2),
+            io_read_bytes: usage.io.map(|io| io.read_bytes),
+            io_written_bytes: usage.io.map(|io| io.written_bytes),
             stages: self.stages_of(bulkhead).iter().map(|stage| stage.name().to_owned()).collect(),
         }
     }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use guard_common::abi::stats::PairStats;
+
 use super::error::DaemonError;
 use super::state::{Guard, State};
-use crate::control::api::{BulkheadStatus, ServiceStatus, Status};
+use crate::control::api::{BreakerRecord, BulkheadStatus, ServiceStatus, Status};
 use crate::fault::Engine;
 use crate::kernel::Counters;
 use crate::observe::{Audit, pair_status, with_ids};
@@ -50,17 +52,29 @@ impl Guard {
         audit: &Audit,
     ) -> Vec<BulkheadStatus> {
         let mut services: BTreeMap<u32, Vec<ServiceStatus>> = BTreeMap::new();
+        let mut totals: BTreeMap<u32, PairStats> = BTreeMap::new();
         with_ids(&self.ids, |ids| {
             for (pair, stats) in counters {
                 let status = pair_status(ids.service_name(pair.service), stats);
                 services.entry(pair.bulkhead).or_default().push(status);
+                totals.entry(pair.bulkhead).or_default().add(stats);
             }
         });
+        let mut breakers: BTreeMap<String, Vec<BreakerRecord>> = BTreeMap::new();
+        for breaker in self.breaker_records(state) {
+            breakers.entry(breaker.bulkhead.clone()).or_default().push(breaker);
+        }
         let limits = state.kernel.limits();
         let bulkheads = state.bulkheads.iter().map(|(name, live)| {
             let limits = with_ids(&self.ids, |ids| super::limits::limits_of(ids, &limits, live.id));
             let mut services = services.remove(&live.id).unwrap_or_default();
             services.sort_by(|a, b| a.name.cmp(&b.name));
+            let breakers = breakers.remove(name).unwrap_or_default();
+            for service in &mut services {
+                let own = breakers.iter().find(|breaker| breaker.service == service.name);
+                service.breaker = own.filter(|own| own.mode != "off").map(|own| own.state.clone());
+            }
+            let open = breakers.iter().filter(|breaker| breaker.state == "open");
             BulkheadStatus {
                 name: name.clone(),
                 cgroup: live.cgroup.path().display().to_string(),
@@ -75,6 +89,9 @@ impl Guard {
                     .collect(),
                 unguarded: audit.unguarded.get(&live.id).cloned().unwrap_or_default(),
                 services,
+                total: pair_status("all", &totals.remove(&live.id).unwrap_or_default()),
+                breakers: breakers.len() as u64,
+                open_breakers: open.map(|breaker| breaker.service.clone()).collect(),
                 resources: state.resources_of(name),
             }
         });

@@ -85,7 +85,7 @@ pub enum Undo {
         path: PathBuf,
         /// Its inode: another cgroup may have its path by then.
         id: u64,
-        /// The file.
+        /// The file, and for a file of several values the place in it (`io.max 8:0 rbps`).
         file: String,
         /// What it said before guard.
         before: String,

@@ -43,6 +43,8 @@ pub fn pair_status(name: &str, stats: &PairStats) -> ServiceStatus {
         success_ratio: success_ratio(stats),
         p50_seconds: quantile(0.5),
         p95_seconds: quantile(0.95),
+        p99_seconds: quantile(0.99),
+        breaker: None,
         call_buckets: stats.call_buckets.to_vec(),
         sent_bytes: stats.sent_bytes,
         received_bytes: stats.received_bytes,

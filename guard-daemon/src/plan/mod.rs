@@ -27,7 +27,7 @@ pub use ids::{Ids, OTHER};
 pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use orphans::OrphanPlan;
-pub use resources::{LimitsPlan, PressurePlan, Stage};
+pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;
 
 /// The whole plan.

@@ -1,5 +1,6 @@
 //! Resources of a bulkhead: its limits, and what is done while it presses against them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -21,6 +22,32 @@ pub struct LimitsPlan {
     pub cpu_weight: Option<u64>,
     /// Processes and threads at once.
     pub pids_max: Option<u64>,
+    /// Share of block devices where they are short; the kernel's default is 100.
+    pub io_weight: Option<u64>,
+    /// Limits of block devices, one entry for each.
+    pub io_max: Vec<IoMaxPlan>,
+}
+
+/// An entry of `[bulkheads.NAME] io_max`; `None` = that field is left as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IoMaxPlan {
+    /// A block device, or a path on the file system of one.
+    pub device: PathBuf,
+    /// Bytes read per second.
+    pub rbps: Option<u64>,
+    /// Bytes written per second.
+    pub wbps: Option<u64>,
+    /// Reads per second.
+    pub riops: Option<u64>,
+    /// Writes per second.
+    pub wiops: Option<u64>,
+}
+
+impl IoMaxPlan {
+    /// The limits with their names, which the kernel and the configuration share.
+    pub fn fields(&self) -> [(&'static str, Option<u64>); 4] {
+        [("rbps", self.rbps), ("wbps", self.wbps), ("riops", self.riops), ("wiops", self.wiops)]
+    }
 }
 
 /// `[bulkheads.NAME.pressure]`.

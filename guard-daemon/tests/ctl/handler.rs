@@ -124,6 +124,8 @@ impl Handler for TestHandler {
             success_ratio: Some(1.0),
             p50_seconds: Some(0.2),
             p95_seconds: Some(0.4),
+            p99_seconds: Some(0.5),
+            breaker: Some("closed".into()),
             call_buckets: vec![],
             sent_bytes: 1,
             received_bytes: 2,
@@ -143,6 +145,9 @@ impl Handler for TestHandler {
             processes: 1,
             orphans: 0,
             connections: 2,
+            total: ServiceStatus { name: "all".into(), ..service.clone() },
+            breakers: 1,
+            open_breakers: Vec::new(),
             services: vec![service],
         };
         Ok(Status {

@@ -78,7 +78,7 @@ fn adopt(
     let service = if passive { SERVICE_OTHER } else { destination.service };
     let pair = PairKey { bulkhead, service };
     let mut fresh = socket::fresh(pair, flags, address, u32::from(remote));
-    fresh.retransmits = retransmits;
+    fresh.retransmitted = retransmits;
     if !passive && !destination.protected {
         fresh.breaker = maps::breaker_of(pair);
     }

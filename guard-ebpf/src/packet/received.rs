@@ -157,8 +157,8 @@ fn count_retransmits(sk: *mut bpf_sock, state: &mut SocketState, stats: &mut Pai
         let tcp = bpf_tcp_sock(sk);
         if tcp.is_null() { 0 } else { u64::from((*tcp).total_retrans) }
     };
-    let seen = state.retransmits;
-    if total > seen && atomics::replace(&raw mut state.retransmits, seen, total) {
+    let seen = state.retransmitted;
+    if total > seen && atomics::replace(&raw mut state.retransmitted, seen, total) {
         atomics::add(&raw mut stats.retransmits, total - seen);
     }
 }

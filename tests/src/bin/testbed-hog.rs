@@ -3,8 +3,10 @@
 //! it all that it has started, but for a bomb, which ends with its cgroup.
 
 use std::collections::VecDeque;
+use std::fs::OpenOptions;
 use std::io::{BufRead, Write, stdin, stdout};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -21,7 +23,8 @@ const KEPT: usize = 300;
 /// `hold BYTES`: so much memory, touched. `free`: none. `spin N`: N threads that never sleep.
 /// `forks N`: N children that sleep; how many came. `devour BYTES`: a child that holds so much, again
 /// and again, for ever. `flood ADDRESS`: a thread that connects as fast as it can and keeps the last few
-/// hundred connections, for ever. `bomb`: children that make children, for ever.
+/// hundred connections, for ever. `bomb`: children that make children, for ever. `write BYTES FILE`: to a
+/// device, past all caches.
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("sleep") => loop {
@@ -99,6 +102,11 @@ fn obey() -> Result<()> {
                 thread::spawn(move || flood(address));
                 say("floods".into())?;
             }
+            "write" => {
+                let bytes = number();
+                written(bytes, words.next().context("write needs a file")?)?;
+                say(format!("written {bytes}"))?;
+            }
             "bomb" => {
                 again("bomb").context("cannot start the bomb")?;
                 say("lit".into())?;
@@ -148,6 +156,23 @@ fn touched(bytes: usize) -> Vec<u8> {
         block[place] = 1;
     }
     std::hint::black_box(block)
+}
+
+/// Writes zeros, and returns when the device has them.
+fn written(bytes: usize, path: &str) -> Result<()> {
+    const BLOCK: usize = 16 * PAGE;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_DIRECT)
+        .open(path)
+        .with_context(|| format!("cannot open {path}"))?;
+    // The kernel wants whole pages.
+    let room = vec![0_u8; BLOCK + PAGE];
+    let start = room.as_ptr().align_offset(PAGE);
+    for _ in 0..bytes / BLOCK {
+        file.write_all(&room[start..start + BLOCK]).context("cannot write")?;
+    }
+    Ok(())
 }
 
 fn again(how: &str) -> std::io::Result<Child> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::netns::Network;
 use testbed::process::binary;
-use testbed::server::ServerProcess;
+use testbed::server::{Behaviour, ServerProcess};
 use testbed::{requires, wait};
 
 use crate::rig::{LIMIT, Probe, RESEARCH, breaker, events, metric, pair_when};
@@ -170,5 +170,49 @@ fn inside() {
     probe.must("send here 10");
     assert_eq!(metric(&guardd, "guard_stale_connections_total", &[r#"cause="link_change""#]), 1.0);
     drop(probe);
+    guardd.finish().unwrap();
+}
+
+/// An agent with less patience than the kernel: nobody had its request, so it was the connection
+/// that was dead, and the service is not blamed. Where the service is gone, the next connect says so.
+#[test]
+fn a_dead_connection_that_the_agent_gives_up_first_does_not_blame_the_service() {
+    let test = "dead::a_dead_connection_that_the_agent_gives_up_first_does_not_blame_the_service";
+    let Some(mut scene) = scene(test, "keepalive = \"2h\", user_timeout = \"3h\"") else { return };
+    let api = scene.server.address().unwrap();
+    let guardd = &scene.guardd;
+    let mut probe = scene.probe();
+    for name in ["pooled", "slow", "fresh"] {
+        probe.must(&format!("tcp {name} {api}"));
+    }
+    probe.must("http pooled");
+    probe.must("http slow");
+
+    // The way is well and the server has the request: silence, and the service's failure.
+    scene.server.set(&Behaviour::Hang).unwrap();
+    assert_eq!(probe.ask("http slow")["error"], "timeout");
+    probe.must("close slow");
+    let seen = pair_when(guardd, RESEARCH, "api", "silence", |p| p.all_calls() == 3);
+    assert_eq!(seen.call("response_timeout"), 1, "{seen:?}");
+    assert_eq!(breaker(guardd, RESEARCH)["state"], "open");
+    assert_eq!(guardd.ctl(&["breaker", "reset", "research/api"]).unwrap().code, 0);
+
+    // The way is lost: the probe's patience of 10 s ends before the kernel's.
+    scene.network.set_up(false).unwrap();
+    assert_eq!(probe.ask("http pooled")["error"], "timeout");
+    probe.must("close pooled");
+    let seen = pair_when(guardd, RESEARCH, "api", "the dead one", |p| p.all_calls() == 4);
+    assert_eq!(seen.call("stale_connection"), 1, "{seen:?}");
+    assert_eq!(stale(guardd, "unacknowledged"), 1.0);
+    assert_eq!(breaker(guardd, RESEARCH)["state"], "closed");
+
+    // On a connection that never served, nothing says that the service was ever there: it counts (for
+    // the breaker's generation in which it was made, which is over).
+    assert_eq!(probe.ask("http fresh")["error"], "timeout");
+    probe.must("close fresh");
+    let seen = pair_when(guardd, RESEARCH, "api", "the fresh one", |p| p.all_calls() == 5);
+    assert_eq!(seen.call("response_timeout"), 2, "{seen:?}");
+    drop(probe);
+    let Scene { guardd, .. } = scene;
     guardd.finish().unwrap();
 }

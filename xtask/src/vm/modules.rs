@@ -12,7 +12,7 @@ use super::kernels::Kernel;
 use crate::cargo;
 
 /// Loaded by the kernel itself when they are asked for, as on any host.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 16] = [
     // Latency by NFQUEUE.
     "nf_tables",
     "nft_compat",
@@ -28,6 +28,8 @@ const WANTED: [&str; 15] = [
     // `guardctl waits`, and closing sockets.
     "tcp_diag",
     "udp_diag",
+    // A disk that forgets what is written to it.
+    "null_blk",
     // Networks of the test-bed.
     "veth",
     "dummy",

@@ -18,7 +18,12 @@ pub(super) fn table(stages: &[&Stage]) -> String {
     rows.push(row("all", stages.iter().map(|stage| counts(stage.passed(), stage.cases.len()))));
     let seconds = stages.iter().map(|stage| format!("{:.0}", stage.seconds));
     rows.push(row("seconds", seconds));
-    rows.extend(suite::LEFT_OUT.iter().map(|(name, why)| format!("left out: {name}: {why}")));
+    rows.extend(
+        suite::LEFT_OUT
+            .iter()
+            .chain(&suite::BY_NAME)
+            .map(|(name, why)| format!("left out: {name}: {why}")),
+    );
     rows.join("\n")
 }
 

@@ -15,7 +15,7 @@ use crate::cgroup::walk::{children, open_dir, plain_names, read_file, vanished, 
 use crate::cgroup::{Hierarchy, Root};
 
 /// Files that a controller's disappearance would reset, and what they say when nobody has set them.
-const UNSET: [(&str, &[(&str, &str)]); 3] = [
+const UNSET: [(&str, &[(&str, &str)]); 4] = [
     (
         "memory",
         &[
@@ -28,6 +28,7 @@ const UNSET: [(&str, &[(&str, &str)]); 3] = [
     ),
     ("cpu", &[("cpu.max", "max 100000"), ("cpu.weight", "100")]),
     ("pids", &[("pids.max", "max")]),
+    ("io", &[("io.max", ""), ("io.weight", "default 100")]),
 ];
 
 /// Why something is not enforced, and what would help.
@@ -191,6 +192,8 @@ fn not_there(hierarchy: &Hierarchy, root: &Root, controller: &str) -> Refusal {
 pub(super) fn absent(controller: &str, hybrid: bool) -> Refusal {
     // name, hierarchy, number of cgroups, enabled.
     let table = std::fs::read_to_string("/proc/cgroups").unwrap_or_default();
+    // Version 1 has another name for it, and the table has that one alone.
+    let controller = if controller == "io" { "blkio" } else { controller };
     let row = table.lines().find_map(|line| line.strip_prefix(controller)?.strip_prefix('\t'));
     let fields: Vec<&str> = row.unwrap_or_default().split('\t').collect();
     match fields[..] {

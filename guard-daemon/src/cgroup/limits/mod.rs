@@ -1,4 +1,4 @@
-//! Limits of memory, processors and processes: values of a cgroup's files, the controllers that
+//! Limits of memory, processors, processes and block devices: values of a cgroup's files, the controllers that
 //! they need, and what the kernel counts about them.
 //!
 //! It never switches a controller on in a cgroup that somebody else manages, never sets a limit on
@@ -6,7 +6,10 @@
 //! is about to write, the caller hears first, with the value before it.
 
 mod controllers;
+mod device;
+mod place;
 mod preflight;
+mod stricter;
 mod usage;
 mod value;
 mod watch;
@@ -16,9 +19,11 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::plan::LimitsPlan;
 
 pub use controllers::{Refusal, check as check_controller, switch_off, switch_on};
+pub use device::are_weighed as devices_are_weighed;
+pub use place::Part;
 pub use preflight::{Finding, memory_of_host, offered, preflight};
-pub use usage::{MemoryEvents, Pressure, Stall, Usage};
-pub use value::{Restored, restore};
+pub use usage::{IoCounts, MemoryEvents, Pressure, Stall, Usage};
+pub use value::{Restored, restore, standing};
 pub use watch::Watch;
 
 /// One period of `cpu.max`, microseconds: the kernel's default.
@@ -33,9 +38,11 @@ pub struct Setting {
     pub controller: &'static str,
     /// The file.
     pub file: &'static str,
+    /// The part of the file that it is.
+    pub part: Part,
     /// What is written and, where it is in force, read back.
     pub value: String,
-    /// The same in base units: bytes, processors, processes.
+    /// The same in base units: bytes, processors, processes; of block devices per second.
     pub number: f64,
 }
 
@@ -43,7 +50,7 @@ pub struct Setting {
 pub fn settings(plan: &LimitsPlan) -> Vec<Setting> {
     let mut settings = Vec::new();
     let mut add = |key, controller, file, value: String, number| {
-        settings.push(Setting { key, controller, file, value, number });
+        settings.push(Setting { key, controller, file, part: Part::Whole, value, number });
     };
     // High before max: whoever is above both is slowed down before it is killed.
     for (key, file, bytes) in [
@@ -70,7 +77,27 @@ pub fn settings(plan: &LimitsPlan) -> Vec<Setting> {
     if let Some(pids) = plan.pids_max {
         add("pids_max", "pids", "pids.max", pids.to_string(), pids as f64);
     }
+    settings.extend(of_devices(plan));
     settings
+}
+
+fn of_devices(plan: &LimitsPlan) -> impl Iterator<Item = Setting> {
+    let io = |key, file, part, number: u64| Setting {
+        key,
+        controller: "io",
+        file,
+        part,
+        value: number.to_string(),
+        number: number as f64,
+    };
+    let weight = plan.io_weight.map(|weight| io("io_weight", "io.weight", Part::Default, weight));
+    let max = plan.io_max.iter().flat_map(move |entry| {
+        entry.fields().into_iter().filter_map(move |(field, limit)| {
+            let part = Part::Device { device: entry.device.clone(), field };
+            Some(io("io_max", "io.max", part, limit?))
+        })
+    });
+    weight.into_iter().chain(max)
 }
 
 /// `memory.high` while throttled.
@@ -80,6 +107,7 @@ pub fn throttle(bytes: u64) -> Setting {
         key: "memory_high",
         controller: "memory",
         file: "memory.high",
+        part: Part::Whole,
         value: bytes.to_string(),
         number: bytes as f64,
     }
@@ -87,7 +115,14 @@ pub fn throttle(bytes: u64) -> Setting {
 
 /// `cgroup.freeze`: no process runs.
 pub fn frozen() -> Setting {
-    Setting { key: "freeze", controller: "", file: "cgroup.freeze", value: "1".into(), number: 1.0 }
+    Setting {
+        key: "freeze",
+        controller: "",
+        file: "cgroup.freeze",
+        part: Part::Whole,
+        value: "1".into(),
+        number: 1.0,
+    }
 }
 
 /// Memory limits are kept in whole pages; what is written must be what is read back.

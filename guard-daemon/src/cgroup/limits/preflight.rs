@@ -10,7 +10,7 @@ use crate::config::text::size;
 use crate::plan::{CgroupRoot, Plan};
 
 /// Controllers that limits need.
-const CONTROLLERS: [&str; 3] = ["memory", "cpu", "pids"];
+const CONTROLLERS: [&str; 4] = ["memory", "cpu", "pids", "io"];
 
 /// Something that an operator should hear about a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,9 @@ pub fn preflight(plan: &Plan) -> Vec<Finding> {
                 let bulkhead = bulkhead.name.clone();
                 findings.push(Finding { bulkhead, key: setting.key, refusal, fatal });
             };
+            if let Err(refusal) = setting.place() {
+                found(refusal, true);
+            }
             if let Some(memory) = memory
                 && matches!(setting.key, "memory_max" | "memory_high")
                 && setting.number > memory as f64

@@ -1,6 +1,7 @@
 //! Values as the kernel writes them.
 
 use super::*;
+use crate::plan::IoMaxPlan;
 
 #[test]
 fn every_limit_is_one_value_of_one_file() {
@@ -12,9 +13,18 @@ fn every_limit_is_one_value_of_one_file() {
         cpu_max: Some(150.0),
         cpu_weight: Some(50),
         pids_max: Some(256),
+        io_weight: Some(70),
+        io_max: vec![IoMaxPlan {
+            device: "/dev/vda".into(),
+            rbps: Some(10 << 20),
+            wbps: None,
+            riops: None,
+            wiops: Some(100),
+        }],
     };
     let lines: Vec<String> =
         settings(&plan).iter().map(|s| format!("{} {} {}", s.file, s.value, s.number)).collect();
+    let names: Vec<String> = settings(&plan).iter().map(Setting::name).collect();
     let wanted = [
         // Whole pages, as the kernel shows it.
         "memory.high 1073745920 1073745920",
@@ -24,7 +34,11 @@ fn every_limit_is_one_value_of_one_file() {
         "cpu.max 150000 100000 1.5",
         "cpu.weight 50 50",
         "pids.max 256 256",
+        "io.weight 70 70",
+        "io.max 10485760 10485760",
+        "io.max 100 100",
     ];
+    assert_eq!(names[7..], ["io_weight", "io_max /dev/vda rbps", "io_max /dev/vda wiops"]);
     assert_eq!(lines, wanted);
     assert!(settings(&LimitsPlan::default()).is_empty(), "nothing asked for, nothing touched");
 }

@@ -22,6 +22,8 @@ pub struct Usage {
     pub memory: Option<MemoryEvents>,
     /// Forks that `pids.max` refused.
     pub pids_refused: Option<u64>,
+    /// What it read from and wrote to block devices.
+    pub io: Option<IoCounts>,
     /// Time lost to waiting for memory, processors, block devices; in this order.
     pub pressure: [Option<Pressure>; 3],
 }
@@ -37,6 +39,19 @@ pub struct MemoryEvents {
     pub oom: u64,
     /// Processes killed for it.
     pub oom_kill: u64,
+}
+
+/// `io.stat`, summed over devices: what lies upon another device (LVM on a disk) counts for both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IoCounts {
+    /// Bytes read.
+    pub read_bytes: u64,
+    /// Bytes written.
+    pub written_bytes: u64,
+    /// Reads.
+    pub reads: u64,
+    /// Writes.
+    pub writes: u64,
 }
 
 /// A file such as `memory.pressure`.
@@ -94,6 +109,7 @@ impl Bulkhead {
                 }
             }),
             pids_refused: field(&pids, "max"),
+            io: self.value("io.stat").ok().map(|text| io_counts(&text)),
             pressure: PRESSURES.map(|name| {
                 self.value(&format!("{name}.pressure")).ok().and_then(|text| parse(&text))
             }),
@@ -106,6 +122,21 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
         .and_then(|number| number.trim().parse().ok())
+}
+
+/// Lines such as `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`.
+fn io_counts(text: &str) -> IoCounts {
+    let sum = |name: &str| {
+        let words = text.lines().flat_map(|line| line.split(' ').skip(1));
+        let values = words.filter_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        values.filter_map(|value| value.parse::<u64>().ok()).sum()
+    };
+    IoCounts {
+        read_bytes: sum("rbytes"),
+        written_bytes: sum("wbytes"),
+        reads: sum("rios"),
+        writes: sum("wios"),
+    }
 }
 
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same with `full` (not everywhere).
@@ -138,6 +169,15 @@ mod tests {
         for odd in ["", "none", "some avg10=x total=1", "full avg10=1.00 total=1"] {
             assert_eq!(parse(odd), None, "{odd}");
         }
+    }
+
+    #[test]
+    fn devices_are_summed() {
+        let text = "8:0 rbytes=4096 wbytes=10 rios=1 wios=2 dbytes=0 dios=0\n\
+                    253:0 rbytes=4 wbytes=1 rios=3 wios=5 dbytes=9 dios=9\n7:0 \n";
+        let wanted = IoCounts { read_bytes: 4100, written_bytes: 11, reads: 4, writes: 7 };
+        assert_eq!(io_counts(text), wanted);
+        assert_eq!(io_counts(""), IoCounts::default());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One file of a cgroup with one value: read, written, and given back what it said before.
+//! One value of a cgroup: read, written, and given back what it said before.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::sys::stat::fstat;
 
-use super::{Refusal, Setting};
+use super::{Refusal, Setting, place};
 use crate::cgroup::walk::{is_cgroup2_fd, open_absolute, read_file, vanished, write_file};
 use crate::cgroup::{Bulkhead, Procs};
 
@@ -21,24 +21,24 @@ pub enum Restored {
     Others(String),
 }
 
-/// Gives the file of the cgroup with this path and id its earlier value, if it still has the one
-/// that guard gave it.
+/// Gives the place ([`Setting::place`]) in the cgroup with this path and id its earlier value, if it has
+/// the one still that guard gave it.
 ///
 /// # Errors
 /// What the kernel says.
 pub fn restore(
     path: &Path,
     id: u64,
-    file: &str,
+    place: &str,
     before: &str,
     set: &str,
 ) -> Result<Restored, Errno> {
-    if file.contains('/') {
+    if place::file_of(place).contains('/') {
         return Err(Errno::EINVAL);
     }
     let Some(dir) = open_same(path, id)? else { return Ok(Restored::Gone) };
-    let now = match read_file(&dir, file) {
-        Ok(text) => text.trim().to_owned(),
+    let now = match place::read(&dir, place) {
+        Ok(now) => now,
         Err(errno) if vanished(errno) => return Ok(Restored::Gone),
         Err(errno) => return Err(errno),
     };
@@ -46,11 +46,17 @@ pub fn restore(
         // Right away, if it was never written.
         return Ok(if now == before { Restored::Restored } else { Restored::Others(now) });
     }
-    match write_file(&dir, file, before) {
+    match place::write(&dir, place, before) {
         Ok(()) => Ok(Restored::Restored),
+        // Also where the device was unplugged: it has no limits any more.
         Err(errno) if vanished(errno) => Ok(Restored::Gone),
         Err(errno) => Err(errno),
     }
+}
+
+/// What stands at a place of the cgroup with this path; `None` if that cannot be read.
+pub fn standing(path: &Path, place: &str) -> Option<String> {
+    place::read(&open_absolute(path).ok()?, place).ok()
 }
 
 /// The cgroup at this path, if it is the one with this id.
@@ -72,17 +78,25 @@ impl Bulkhead {
         read_file(&self.dir, file).map(|text| text.trim().to_owned())
     }
 
-    /// Writes a value.
+    /// What stands at a place ([`Setting::place`]).
+    ///
+    /// # Errors
+    /// What the kernel says; `ENOENT` without the controller.
+    pub fn value_at(&self, place: &str) -> Result<String, Errno> {
+        place::read(&self.dir, place)
+    }
+
+    /// Writes a value at its place ([`Setting::place`]).
     ///
     /// # Errors
     /// Why the kernel did not take it, and what to do.
-    pub fn set_value(&self, setting: &Setting) -> Result<(), Refusal> {
-        write_file(&self.dir, setting.file, &setting.value).map_err(|errno| {
+    pub fn set_value(&self, place: &str, setting: &Setting) -> Result<(), Refusal> {
+        place::write(&self.dir, place, &setting.value).map_err(|errno| {
             let why = format!(
                 "the kernel does not take \"{}\" for {}/{}: {errno}",
                 setting.value,
                 self.path().display(),
-                setting.file
+                place
             );
             Refusal::new(
                 why,

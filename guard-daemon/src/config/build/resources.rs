@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use crate::config::read::Node;
 use crate::config::text::signals;
-use crate::plan::{LimitsPlan, PressurePlan, Stage};
+use crate::plan::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
 
 pub(super) fn limits(node: &Node) -> LimitsPlan {
     LimitsPlan {
@@ -17,7 +17,20 @@ pub(super) fn limits(node: &Node) -> LimitsPlan {
         cpu_max: node.number("cpu_max"),
         cpu_weight: node.integer("cpu_weight"),
         pids_max: node.integer("pids_max"),
+        io_weight: node.integer("io_weight"),
+        io_max: node.list("io_max").iter().filter_map(io_max).collect(),
     }
+}
+
+/// `None` only after an error.
+fn io_max(node: &Node) -> Option<IoMaxPlan> {
+    Some(IoMaxPlan {
+        device: node.text("device")?.into(),
+        rbps: node.integer("rbps"),
+        wbps: node.integer("wbps"),
+        riops: node.integer("riops"),
+        wiops: node.integer("wiops"),
+    })
 }
 
 /// `None` if the file says nothing about it.

@@ -8,6 +8,7 @@ use crate::plan::Stage;
 pub(super) fn check(root: &Node, sink: &mut Sink) {
     for bulkhead in root.named("bulkheads") {
         high_below_max(&bulkhead.node, sink);
+        devices(&bulkhead.node, sink);
         if let Some(field) = bulkhead.node.given("pressure")
             && let Some(pressure) = bulkhead.node.table("pressure")
         {
@@ -37,6 +38,25 @@ fn high_below_max(node: &Node, sink: &mut Sink) {
     );
     let label = format!("must be below {}", size::format(max));
     sink.error(&field.span, &field.path, message, label, help);
+}
+
+/// An entry without a limit is a slip, and of two for one device only one could hold.
+fn devices(node: &Node, sink: &mut Sink) {
+    let mut known: Vec<&str> = Vec::new();
+    for entry in node.list("io_max") {
+        if !["rbps", "wbps", "riops", "wiops"].iter().any(|key| entry.names(key)) {
+            let message = format!("`{}` limits nothing", entry.path);
+            let help = "give at least one of `rbps`, `wbps`, `riops` and `wiops`";
+            sink.error(&entry.span, &entry.path, message, "no limit", help);
+        }
+        let Some(device) = entry.text("device") else { continue };
+        if known.contains(&device) {
+            let message = format!("`{}` is a second entry for {device}", entry.path);
+            let help = "write all limits of a device in one entry";
+            sink.error(&entry.span, &entry.path, message, "the device has one already", help);
+        }
+        known.push(device);
+    }
 }
 
 /// Without a threshold nothing would ever happen, and neither does a share without a whole.

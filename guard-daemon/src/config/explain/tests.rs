@@ -159,6 +159,9 @@ fn examples_of_keys_are_accepted() {
             "[[bulkheads.research.budgets]]" if !line.starts_with("calls") => {
                 format!("{AROUND}{header}\n{others}calls = 1000\n{line}\n")
             }
+            "[[bulkheads.research.io_max]]" if line.starts_with("device") => {
+                format!("{AROUND}{header}\n{line}\nriops = 1\n")
+            }
             _ => format!("{AROUND}{header}\n{others}{line}\n"),
         };
         if let Err(errors) = super::super::parse("example.toml", &text) {

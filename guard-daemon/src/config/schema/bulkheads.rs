@@ -16,7 +16,7 @@ pub(super) static BULKHEAD: &[Key] = &[
         "Its cgroup, below `daemon.cgroup_root`: made if absent, adopted if there. Or, with a leading \
          `/`, a path or pattern from the root of the cgroup tree, such as \
          \"/system.slice/docker-*.scope\": all cgroups that match, now or later, are in the \
-         bulkhead; guard makes, changes and removes none of them. Bulkheads may not lie inside one \
+         bulkhead; guard makes and removes none of them, and sets the bulkhead's limits in each. Bulkheads may not lie inside one \
          another.",
     )
     .example("\"agents/research\""),
@@ -42,6 +42,8 @@ pub(super) static BULKHEAD: &[Key] = &[
     resources::CPU_MAX,
     resources::CPU_WEIGHT,
     resources::PIDS_MAX,
+    resources::IO_WEIGHT,
+    resources::IO_MAX,
     resources::PRESSURE_TABLE,
     Key::new(
         "max_connections",

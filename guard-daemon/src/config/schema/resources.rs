@@ -1,4 +1,5 @@
-//! Keys of `[bulkheads.NAME]` for memory, processors and processes, and what is done under pressure.
+//! Keys of `[bulkheads.NAME]` for memory, processors, processes and block devices, and what is done
+//! under pressure.
 
 use std::time::Duration;
 
@@ -67,6 +68,50 @@ pub(super) const PIDS_MAX: Key = Key::new(
      EAGAIN.",
 )
 .example("256");
+
+pub(super) const IO_WEIGHT: Key = Key::new(
+    "io_weight",
+    Kind::Integer { min: 1, max: 10_000 },
+    Absent::Words("100, the kernel's default"),
+    "Share of block devices beside its neighbours (io.weight). It acts on devices whose cost model is \
+     on (io.cost.qos); guard does not switch that on.",
+)
+.example("50");
+
+pub(super) const IO_MAX: Key = Key::new(
+    "io_max",
+    Kind::List(IO_MAX_ENTRY),
+    Absent::Words("no limit"),
+    "Bytes and operations per second that the bulkhead may read from and write to block devices \
+     (io.max). One entry for each device.",
+)
+.example("[{ device = \"/dev/vda\", rbps = \"50MiB\", wbps = \"10MiB\" }]");
+
+/// An entry of `[bulkheads.NAME] io_max`.
+static IO_MAX_ENTRY: &[Key] = &[
+    Key::new(
+        "device",
+        Kind::AbsolutePath,
+        Absent::Required,
+        "A block device, or a directory: the device that its file system is on. The kernel limits \
+         whole disks, so that a partition means its disk.",
+    )
+    .example("\"/dev/vda\""),
+    bytes_per_second("rbps", "Bytes that may be read per second."),
+    bytes_per_second("wbps", "Bytes that may be written per second."),
+    operations_per_second("riops", "Reads per second."),
+    operations_per_second("wiops", "Writes per second."),
+];
+
+const fn bytes_per_second(name: &'static str, words: &'static str) -> Key {
+    Key::new(name, Kind::Size { min: 4096, max: PIB }, Absent::Words("no limit"), words)
+        .example("\"10MiB\"")
+}
+
+const fn operations_per_second(name: &'static str, words: &'static str) -> Key {
+    Key::new(name, Kind::Integer { min: 1, max: 1_000_000_000 }, Absent::Words("no limit"), words)
+        .example("200")
+}
 
 pub(super) const PRESSURE_TABLE: Key = Key::new(
     "pressure",

@@ -44,6 +44,12 @@ pub struct ResourceStatus {
     /// The same for block devices.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub io_stall_percent: Option<f64>,
+    /// Bytes read from block devices since the cgroup was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_read_bytes: Option<u64>,
+    /// Bytes written to them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_written_bytes: Option<u64>,
     /// Stages of its pressure plan that are in force, mild to severe.
     pub stages: Vec<String>,
 }
@@ -51,11 +57,12 @@ pub struct ResourceStatus {
 /// One limit.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LimitRecord {
-    /// Key of the configuration, such as `memory_max`.
+    /// Key of the configuration, such as `memory_max`; of block devices with the device and what is
+    /// limited: `io_max /dev/vda rbps`.
     pub resource: String,
     /// As the kernel writes it.
     pub value: String,
-    /// In base units: bytes, processors, processes.
+    /// In base units: bytes, processors, processes; of block devices per second.
     pub limit: f64,
     /// `enforced`, `not_enforced`, `changed` (somebody wrote another value since, which guard leaves
     /// alone), or `monitor` (would be set).
@@ -69,4 +76,10 @@ pub struct LimitRecord {
     /// Something odd about a limit that is enforced.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remark: String,
+    /// Cgroups of others that the bulkhead's pattern matches; absent without a pattern.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches: Option<u64>,
+    /// Those in which this limit, or a stricter one of their own, holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matches_limited: Option<u64>,
 }

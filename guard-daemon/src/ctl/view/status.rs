@@ -83,6 +83,7 @@ fn bulkheads(status: &Status, look: &Look) -> String {
         Column::Figures("CONNS"),
         Column::Figures("CONNECTS"),
         Column::Figures("FAULTED"),
+        Column::Whole("BREAKER"),
     ];
     if would_have {
         columns.push(Column::Figures("WOULD"));
@@ -96,9 +97,22 @@ fn bulkheads(status: &Status, look: &Look) -> String {
             table.row(first);
             continue;
         }
+        if bulkhead.services.len() > 1 {
+            let mut row = std::mem::replace(&mut first, vec!["".into(), "".into()]);
+            row.extend(service_cells(&bulkhead.total));
+            row.push(match bulkhead.open_breakers.len() {
+                0 => "-".into(),
+                open => Cell::toned(Tone::Bad, &format!("{open} open")),
+            });
+            if would_have {
+                row.push(count(bulkhead.total.would_have).into());
+            }
+            table.row(row);
+        }
         for service in &bulkhead.services {
             let mut row = std::mem::replace(&mut first, vec!["".into(), "".into()]);
             row.extend(service_cells(service));
+            row.push(breaker(service.breaker.as_deref()));
             if would_have {
                 row.push(count(service.would_have).into());
             }
@@ -136,6 +150,22 @@ fn service_cells(service: &ServiceStatus) -> [Cell; 8] {
     ]
 }
 
+fn breaker(state: Option<&str>) -> Cell {
+    match state {
+        None => "-".into(),
+        Some("closed") => "closed".into(),
+        Some("open") => Cell::toned(Tone::Bad, "open"),
+        Some(other) => Cell::toned(Tone::Odd, &other.replace('_', " ")),
+    }
+}
+
+/// Breakers that are open for services that nobody has called since guardd started have no row.
+fn open_without_a_row(bulkhead: &BulkheadStatus) -> Vec<String> {
+    let has_row = |name: &String| bulkhead.services.iter().any(|service| service.name == *name);
+    let unseen = bulkhead.open_breakers.iter().filter(|name| !has_row(name));
+    unseen.map(|service| format!("the breaker {}/{service} is open", bulkhead.name)).collect()
+}
+
 /// What guardd names itself, and what only the numbers show.
 fn problems(status: &Status) -> Vec<String> {
     let mut problems = status.problems.clone();
@@ -147,6 +177,7 @@ fn problems(status: &Status) -> Vec<String> {
         }
     }
     for bulkhead in &status.bulkheads {
+        problems.extend(open_without_a_row(bulkhead));
         problems.extend(unguarded(bulkhead));
     }
     if status.events_lost > 0 {

@@ -18,9 +18,16 @@ pub(super) fn controllers() -> Check {
         "pressure is not measured: this kernel has no PSI, or was booted with psi=0"
     };
     let offered = offered(&hierarchy);
-    let missing: Vec<_> = offered.iter().filter_map(|(_, refusal)| refusal.clone()).collect();
+    // Few limit block devices, and whoever does hears of it below.
+    let io = offered.iter().find_map(|(name, refusal)| refusal.clone().filter(|_| *name == "io"));
+    let others = offered.iter().filter(|(name, _)| *name != "io");
+    let missing: Vec<_> = others.filter_map(|(_, refusal)| refusal.clone()).collect();
     let Some(first) = missing.first() else {
-        return ok("limits", format!("memory, cpu and pids can be limited; {psi}"));
+        let what = match io {
+            None => "memory, cpu, pids and io can be limited".to_owned(),
+            Some(io) => format!("memory, cpu and pids can be limited, io not: {}", io.why),
+        };
+        return ok("limits", format!("{what}; {psi}"));
     };
     let why: Vec<_> = missing.iter().map(|refusal| refusal.why.as_str()).collect();
     problem(

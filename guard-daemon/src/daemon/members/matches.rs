@@ -1,6 +1,7 @@
 //! Cgroups of others that the pattern of a bulkhead matches: the programs are attached to each, and
-//! taken off when it does not match any more. Nothing else is done to them. One inside, or around,
-//! the cgroup of a bulkhead is left alone, and so is one with guardd or init in it.
+//! taken off when it does not match any more. Limits of the bulkhead are set in them, where their
+//! makers have none that is stricter; nothing else is done to them. One inside, or around, the cgroup
+//! of a bulkhead is left alone, and so is one with guardd or init in it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -77,10 +78,14 @@ impl Guard {
             for path in state.unmatched(&name, &scan.found) {
                 self.note_match("cgroup_unmatched", &name, &path);
             }
+            let mut more = false;
             for path in scan.found {
                 match state.take_in(&name, &path) {
                     Ok(false) => {}
-                    Ok(true) => self.note_match("cgroup_matched", &name, &path),
+                    Ok(true) => {
+                        more = true;
+                        self.note_match("cgroup_matched", &name, &path);
+                    }
                     Err(why) => {
                         if state.members.refused.get(&path) != Some(&why) {
                             tracing::warn!(bulkhead = name, cgroup = %path.display(), why,
@@ -89,6 +94,9 @@ impl Guard {
                         refused.insert(path, why);
                     }
                 }
+            }
+            if more && let Some(plan) = state.plan.bulkhead(&name).cloned() {
+                self.set_limits_of(state, &plan);
             }
         }
         state.members.refused = refused;
@@ -141,6 +149,7 @@ impl State {
                 tracing::warn!(bulkhead, problem, "programs stay on a cgroup");
             }
         }
+        self.lift_limits_at(&gone);
         gone
     }
 

@@ -1,7 +1,7 @@
 //! What a reload changes in the limits of a bulkhead.
 
 use crate::config::text::size;
-use crate::plan::{BulkheadPlan, LimitsPlan};
+use crate::plan::{BulkheadPlan, IoMaxPlan, LimitsPlan};
 
 /// Lines for the limits that differ.
 pub(super) fn resources(old: &BulkheadPlan, new: &BulkheadPlan, lines: &mut Vec<String>) {
@@ -21,6 +21,8 @@ pub(super) fn resources(old: &BulkheadPlan, new: &BulkheadPlan, lines: &mut Vec<
         cpu_max,
         cpu_weight,
         pids_max,
+        io_weight,
+        io_max,
     } = &old.limits;
     let after = &new.limits;
     let bytes = |value: Option<u64>| value.map(size::format);
@@ -34,6 +36,11 @@ pub(super) fn resources(old: &BulkheadPlan, new: &BulkheadPlan, lines: &mut Vec<
     let number = |value: Option<u64>| value.map(|number| number.to_string());
     changed("cpu_weight", number(*cpu_weight), number(after.cpu_weight));
     changed("pids_max", number(*pids_max), number(after.pids_max));
+    changed("io_weight", number(*io_weight), number(after.io_weight));
+    let listed = |list: &[IoMaxPlan]| {
+        (!list.is_empty()).then(|| list.iter().map(io).collect::<Vec<_>>().join(", "))
+    };
+    changed("io_max", listed(io_max), listed(&after.io_max));
     if old.pressure != new.pressure {
         lines.push(match &new.pressure {
             None => format!("bulkhead {name}: nothing is done under pressure any more"),
@@ -43,4 +50,15 @@ pub(super) fn resources(old: &BulkheadPlan, new: &BulkheadPlan, lines: &mut Vec<
             }
         });
     }
+}
+
+/// `/dev/vda rbps=10MiB wiops=100`
+fn io(plan: &IoMaxPlan) -> String {
+    let mut words = vec![plan.device.display().to_string()];
+    for (name, limit) in plan.fields() {
+        let Some(limit) = limit else { continue };
+        let shown = if name.ends_with("bps") { size::format(limit) } else { limit.to_string() };
+        words.push(format!("{name}={shown}"));
+    }
+    words.join(" ")
 }

@@ -1,4 +1,4 @@
-//! Memory, processors and processes of bulkheads: limits, usage, what the kernel counted at the
+//! Memory, processors, processes and block devices of bulkheads: limits, usage, what the kernel counted at the
 //! limits, and what was done under pressure. What the kernel does not tell (no controller, no PSI)
 //! has no series.
 
@@ -61,6 +61,14 @@ impl Sample {
             .counters(encoder, memory)?;
         family("guard_bulkhead_forks_refused", "Forks that pids_max refused")
             .counters(encoder, self.each(|usage| usage.pids_refused))?;
+        family("guard_bulkhead_io_read_bytes", "Bytes read from block devices, summed over them")
+            .counters(encoder, self.each(|usage| usage.io.map(|io| io.read_bytes)))?;
+        family("guard_bulkhead_io_written_bytes", "Bytes written to block devices")
+            .counters(encoder, self.each(|usage| usage.io.map(|io| io.written_bytes)))?;
+        family("guard_bulkhead_io_reads", "Reads from block devices")
+            .counters(encoder, self.each(|usage| usage.io.map(|io| io.reads)))?;
+        family("guard_bulkhead_io_writes", "Writes to block devices")
+            .counters(encoder, self.each(|usage| usage.io.map(|io| io.writes)))?;
         let stalled = |full: bool| {
             self.pairs_of("resource", move |usage| {
                 let of = |pressure: crate::cgroup::limits::Pressure| {

@@ -60,6 +60,10 @@ fn is_memory(record: &LimitRecord) -> bool {
 
 fn value(record: &LimitRecord) -> String {
     match record.resource.as_str() {
+        of_device if of_device.ends_with("bps") => {
+            format!("{}/s", size::format(record.limit as u64))
+        }
+        of_device if of_device.ends_with("iops") => format!("{}/s", record.value),
         _ if is_memory(record) => size::format(record.limit as u64),
         "cpu_max" => format!("{:.0}%", record.limit * 100.0),
         _ => record.value.clone(),
@@ -89,6 +93,10 @@ fn at_the_limit(record: &LimitRecord, resources: &ResourceStatus) -> String {
             .cpu_throttled_seconds
             .filter(|seconds| *seconds > 0.0)
             .map(|seconds| format!("{seconds:.1}s taken away")),
+        of_device if of_device.starts_with("io_max ") => resources
+            .io_stall_percent
+            .filter(|percent| *percent > 0.0)
+            .map(|percent| format!("waits {percent:.0}% of the time")),
         _ => None,
     }
     .unwrap_or_else(|| "-".into())

@@ -17,6 +17,8 @@ fn service(name: &str, success: u64, reset: u64) -> ServiceStatus {
         success_ratio: Some(success as f64 / (success + reset) as f64),
         p50_seconds: Some(0.0042),
         p95_seconds: Some(0.412),
+        p99_seconds: Some(0.9),
+        breaker: Some("closed".into()),
         call_buckets: Vec::new(),
         sent_bytes: 10,
         received_bytes: 20,
@@ -60,6 +62,15 @@ fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
         processes: 3,
         orphans: 0,
         connections: 12,
+        total: ServiceStatus {
+            name: "all".into(),
+            calls: std::collections::BTreeMap::from([("success".to_owned(), 1_204)]),
+            success_ratio: Some(0.955),
+            p95_seconds: Some(0.5),
+            ..ServiceStatus::default()
+        },
+        breakers: services.len() as u64,
+        open_breakers: Vec::new(),
         services,
     }
 }
@@ -68,11 +79,13 @@ fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
 fn a_busy_host() {
     let mut github = service("github", 1150, 54);
     github.faulted = 118;
+    github.breaker = Some("open".into());
     let quiet = ServiceStatus {
         calls: std::collections::BTreeMap::new(),
         success_ratio: None,
         p50_seconds: None,
         p95_seconds: None,
+        breaker: None,
         ..service("other", 1, 0)
     };
     let fault = FaultRecord {
@@ -99,7 +112,10 @@ fn a_busy_host() {
         faults: vec![ended, fault],
         events_lost: 7,
         bulkheads: vec![
-            bulkhead("research", vec![github, quiet]),
+            BulkheadStatus {
+                open_breakers: vec!["github".into(), "unused".into()],
+                ..bulkhead("research", vec![github, quiet])
+            },
             detached,
             bulkhead("writing", vec![service("anthropic", 318, 0)]),
         ],
@@ -112,11 +128,12 @@ fn a_busy_host() {
     cgroups /sys/fs/cgroup/guard-agents.slice
     faults 1   halt off   events lost 7
 
-    BULKHEAD  PROCS  SERVICE    CALLS   OK %    P50    P95  CONNS  CONNECTS  FAULTED
-    research      3  github     1 204   95.5  4.2ms  412ms     12     1 300      118
-                     other          0      -      -      -     12     1 300        0
+    BULKHEAD  PROCS  SERVICE    CALLS   OK %    P50    P95  CONNS  CONNECTS  FAULTED  BREAKER
+    research      3  all        1 204   95.5      -  500ms      0         0        0  2 open
+                     github     1 204   95.5  4.2ms  412ms     12     1 300      118  open
+                     other          0      -      -      -     12     1 300        0  -
     idle          3  -
-    writing       3  anthropic    318  100.0  4.2ms  412ms     12     1 300        0
+    writing       3  anthropic    318  100.0  4.2ms  412ms     12     1 300        0  closed
 
     FAULTS
     ID  STATE   LEFT  TARGET           EFFECT                DID
@@ -124,6 +141,7 @@ fn a_busy_host() {
 
     ! api.example.test does not resolve; its last addresses are used
     ! idle: detached: its cgroup was removed
+    ! the breaker research/unused is open
     ! 7 events were lost (the ring buffer was full); counters are complete
     ");
 }
@@ -160,7 +178,7 @@ fn limits_and_pressure() {
     cgroups /sys/fs/cgroup/guard-agents.slice
     faults 0   halt off   events lost 0
 
-    BULKHEAD  PROCS  SERVICE  CALLS  OK %  P50  P95  CONNS  CONNECTS  FAULTED
+    BULKHEAD  PROCS  SERVICE  CALLS  OK %  P50  P95  CONNS  CONNECTS  FAULTED  BREAKER
     research      3  -
 
     BULKHEAD  LIMIT        VALUE  IN USE  AT THE LIMIT          STATE
@@ -207,8 +225,8 @@ fn monitor_mode_shows_what_it_left_undone() {
     cgroups /sys/fs/cgroup/guard-agents.slice
     faults 0   halted: real incident\u{1b}[2J   events lost 0
 
-    BULKHEAD  PROCS  SERVICE  CALLS   OK %    P50    P95  CONNS  CONNECTS  FAULTED  WOULD
-    research      3  github      10  100.0  4.2ms  412ms     12     1 300        0      4
+    BULKHEAD  PROCS  SERVICE  CALLS   OK %    P50    P95  CONNS  CONNECTS  FAULTED  BREAKER  WOULD
+    research      3  github      10  100.0  4.2ms  412ms     12     1 300        0  closed       4
 
     no faults
     ");
