@@ -34,6 +34,9 @@ pub const SOCKET_TLS_READY: u32 = 4096;
 /// Its options are looked at once more at its first round trip (`logic::hygiene`).
 pub const SOCKET_HYGIENE_DUE: u32 = 1 << 16;
 
+/// It is counted for bulkheads around its own too (`super::nesting`).
+pub const SOCKET_NESTED: u32 = 1 << 20;
+
 /// guard ended the socket because its call had waited too long.
 pub const ENDED_TIMEOUT: u32 = 1;
 /// guard ended the socket because its service's breaker is open.
