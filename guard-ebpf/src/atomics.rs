@@ -57,6 +57,24 @@ pub(crate) fn take(word: *mut u32) -> u32 {
     unsafe { core::intrinsics::atomic_xchg::<u32, { AtomicOrdering::SeqCst }>(word, 0) }
 }
 
+/// Replaces `old` by `new` in a word of half the size; false if somebody else was faster.
+#[inline(always)]
+pub(crate) fn replace32(word: *mut u32, old: u32, new: u32) -> bool {
+    // SAFETY: as in `take`.
+    unsafe {
+        atomic_cxchg::<u32, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(word, old, new)
+            .0
+            == old
+    }
+}
+
+/// Puts a value into a word and returns what was there.
+#[inline(always)]
+pub(crate) fn exchange(word: *mut u64, value: u64) -> u64 {
+    // SAFETY: as in `add`.
+    unsafe { core::intrinsics::atomic_xchg::<u64, { AtomicOrdering::SeqCst }>(word, value) }
+}
+
 /// Writes a word after everything that was written before.
 #[inline(always)]
 pub(crate) fn publish(word: *mut u64, value: u64) {

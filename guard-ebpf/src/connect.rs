@@ -1,7 +1,7 @@
 //! connect4/6 and sendmsg4/6: what an agent wants to reach, and whether it may.
 
 use aya_ebpf::EbpfContext as _;
-use aya_ebpf::bindings::bpf_sock_addr;
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SockAddrContext;
@@ -18,7 +18,7 @@ use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, hygiene, limits, maps, plain, pressure, socket};
+use crate::{atomics, emit, faults, hygiene, limits, maps, nesting, plain, pressure, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -67,6 +67,9 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     if bulkhead == BULKHEAD_NONE {
         return ALLOW;
     }
+    if nesting::is_on(control) && nesting::guard_nesting_decided(ctx.sock_addr, bulkhead, 0) != 0 {
+        return ALLOW;
+    }
     let target = target(ctx, family);
     let destination = classify::destination(target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
@@ -76,14 +79,14 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     if errno != 0 {
         return errno_verdict(errno);
     }
-    let entry = entered(pair, destination, is_stream(ctx));
+    let entry = entered(ctx, control, pair, destination, is_stream(ctx));
     if entry.errno != 0 {
         return errno_verdict(entry.errno);
     }
     let admission = admitted(pair, destination, is_stream(ctx));
     if admission.errno != 0 {
         if admission.hold == 0 {
-            limits::leave(entry.counted);
+            leave(ctx, entry);
             return errno_verdict(admission.errno);
         }
         remember(ctx, pair, destination, target, admission, entry);
@@ -92,26 +95,54 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     // The fault stands below the breaker, which sees a faulted call as it would see a real one.
     let errno = refused(ctx, control, pair, destination, target, admission);
     if errno != 0 {
-        limits::leave(entry.counted);
+        leave(ctx, entry);
         return errno_verdict(errno);
     }
     remember(ctx, pair, destination, target, admission, entry);
     ALLOW
 }
 
-/// What the bulkhead's limits say; protected destinations have none.
+/// What the limits of the bulkhead, and of those around it, say; protected destinations have none.
 #[inline(always)]
-fn entered(pair: PairKey, destination: Destination, connection: bool) -> limits::Entry {
+fn entered(
+    ctx: &SockAddrContext,
+    control: &Control,
+    pair: PairKey,
+    destination: Destination,
+    connection: bool,
+) -> limits::Entry {
     if destination.protected {
         return limits::FREE;
     }
-    let entry = limits::enter(pair, connection);
+    let how = u32::from(connection) * limits::CONNECTION;
+    let mut entry = limits::FREE;
+    if nesting::is_on(control) {
+        let pair_word = breaker::pack(pair.bulkhead, pair.service);
+        entry.errno = nesting::guard_nesting_enter(ctx.sock_addr, pair_word, how);
+        entry.nested = how;
+    }
+    if entry.errno == 0 {
+        let nested = entry.nested;
+        entry = limits::Entry { nested, ..limits::enter(pair, how) };
+        if entry.errno != 0 {
+            leave(ctx, entry);
+        }
+    }
     if entry.errno != 0
         && let Some(stats) = maps::pair_stats(pair)
     {
         socket::count_call(stats, Outcome::Rejected, Origin::Real);
     }
     entry
+}
+
+/// A call that was let in comes to nothing.
+#[inline(always)]
+fn leave(ctx: &SockAddrContext, entry: limits::Entry) {
+    limits::leave(entry.counted);
+    if entry.nested != 0 {
+        nesting::leave(ctx.sock_addr);
+    }
 }
 
 /// Whether this is a connection of which the kernel sends SYNs.
@@ -154,6 +185,9 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     if bulkhead == BULKHEAD_NONE {
         return ALLOW;
     }
+    if nesting::is_on(control) && nesting::guard_nesting_decided(ctx.sock_addr, bulkhead, 1) != 0 {
+        return ALLOW;
+    }
     let target = target(ctx, family);
     // A connected socket with control messages arrives here without an address: leave it alone.
     if target.port == 0 {
@@ -161,7 +195,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     }
     let destination = classify::destination(target.address, target.port);
     let pair = PairKey { bulkhead, service: destination.service };
-    let entry = entered(pair, destination, false);
+    let entry = entered(ctx, control, pair, destination, false);
     if entry.errno != 0 {
         return errno_verdict(entry.errno);
     }
@@ -172,6 +206,9 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     let errno = refused(ctx, control, pair, destination, target, admission);
     if errno == 0 {
         hold(ctx, pair, admission);
+        if nesting::is_on(control) {
+            nesting::guard_nesting_claim(ctx.sock_addr, bulkhead);
+        }
     }
     errno_verdict(errno)
 }
@@ -298,7 +335,7 @@ pub(crate) fn errno_verdict(errno: u32) -> i32 {
     }
     // Verifiers from 7.3 on want to see that the argument is in [-4095, 0], in all its 64 bits and
     // right here: what the compiler knows already it would leave out.
-    let errno = (u64::from(errno) ^ plain::zero()) & u64::from(MAX_ERRNO);
+    let errno = plain::unknown(u64::from(errno)) & u64::from(MAX_ERRNO);
     // SAFETY: the helper's number; it takes no pointer, and an int in a register of 64 bits.
     unsafe {
         let set_retval: extern "C" fn(i64) -> i64 = core::mem::transmute(SET_RETVAL);
@@ -320,7 +357,7 @@ fn remember(
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
-        return limits::leave(entry.counted);
+        return leave(ctx, entry);
     }
     if !destination.protected {
         hygiene::guard_hygiene_at_connect(ctx.sock_addr, pair.service);
@@ -334,12 +371,13 @@ fn remember(
     match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
         NO_STORAGE => {
             breaker::nothing(pair, admission.breaker, admission.ticket);
-            return limits::leave(entry.counted);
+            return leave(ctx, entry);
         }
         USED_BEFORE => {
             if let Some(state) = socket::get(sk) {
-                end_of_earlier(ctx, state);
+                end_of_earlier(ctx, sk, state);
                 limits::give_back(state);
+                nesting::give_back(sk, state);
                 guard_remember(ctx.sock_addr, pair_word, high, low, what | WHAT_ANEW);
             }
         }
@@ -347,19 +385,24 @@ fn remember(
     }
     // Not known to `guard_remember`, which has no room for a sixth argument.
     match socket::get(sk) {
-        Some(state) => state.counted = entry.counted,
-        None => limits::leave(entry.counted),
+        Some(state) => {
+            state.counted = entry.counted;
+            if entry.nested != 0 {
+                nesting::commit(ctx.sock_addr);
+            }
+        }
+        None => leave(ctx, entry),
     }
 }
 
 /// The socket was used before: a connect that failed without a packet, a second attempt, or a
 /// datagram socket that turns to another peer.
 #[inline(always)]
-fn end_of_earlier(ctx: &SockAddrContext, state: &mut SocketState) {
+fn end_of_earlier(ctx: &SockAddrContext, sk: *mut bpf_sock, state: &mut SocketState) {
     if state.flags & (SOCKET_UDP | SOCKET_ESTABLISHED) == 0 || state.opened != 0 {
         // SAFETY: the context is the helper's argument.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        socket::finish(state, 0, cookie);
+        socket::finish(sk, state, 0, cookie);
     }
 }
 

@@ -11,7 +11,7 @@ use guard_common::abi::policy::MODE_MONITOR;
 use guard_common::logic::creation;
 
 use crate::connect::errno_verdict;
-use crate::{atomics, emit, maps, socket};
+use crate::{atomics, emit, maps, nesting, socket};
 
 const ALLOW: i32 = 1;
 
@@ -20,7 +20,8 @@ const ALLOW: i32 = 1;
 pub(crate) fn create(ctx: &SockContext) -> i32 {
     let identity = maps::identity();
     let (bulkhead, kinds) = (identity as u32, (identity >> 32) as u32);
-    if bulkhead == BULKHEAD_NONE || ctx.sock.is_null() {
+    // Of bulkheads inside one another each has its say; the first that says no has counted it.
+    if bulkhead == BULKHEAD_NONE || ctx.sock.is_null() || nesting::is_refused() {
         return ALLOW;
     }
     // SAFETY: fields of the context, read one by one as the verifier wants them.

@@ -23,10 +23,12 @@ pub(crate) struct Entry {
     pub(crate) errno: u32,
     /// See [`SocketState::counted`].
     pub(crate) counted: u64,
+    /// 1 = it may be counted for outer bulkheads too.
+    pub(crate) nested: u32,
 }
 
 /// Nobody objects, and nothing is counted.
-pub(crate) const FREE: Entry = Entry { errno: 0, counted: 0 };
+pub(crate) const FREE: Entry = Entry { errno: 0, counted: 0, nested: 0 };
 
 /// Places in what [`guard_limits_enter`] answers.
 const PLACE_BITS: u32 = 24;
@@ -35,23 +37,29 @@ const ERRNO_AT: u32 = 2 * PLACE_BITS;
 /// The bound is what verifiers from 7.3 on ask for.
 const ERRNO: u32 = 0xfff;
 
-/// A call of this pair wants to begin. A connection that may has taken its place afterwards.
+/// What wants to begin: a connection.
+pub(crate) const CONNECTION: u32 = 1;
+/// It is another bulkhead's, inside this one: its retries are the other's.
+pub(crate) const OF_INNER: u32 = 2;
+
+/// A call of this pair wants to begin; `how` is of [`CONNECTION`] and [`OF_INNER`]. A connection that
+/// may has taken its place afterwards.
 #[inline(always)]
-pub(crate) fn enter(pair: PairKey, connection: bool) -> Entry {
-    let answer = guard_limits_enter(pack(pair.bulkhead, pair.service), u32::from(connection));
+pub(crate) fn enter(pair: PairKey, how: u32) -> Entry {
+    let answer = guard_limits_enter(pack(pair.bulkhead, pair.service), how);
     let (own, whole) = (answer & PLACE, (answer >> PLACE_BITS) & PLACE);
-    Entry { errno: (answer >> ERRNO_AT) as u32 & ERRNO, counted: (whole << 32) | own }
+    Entry { errno: (answer >> ERRNO_AT) as u32 & ERRNO, counted: (whole << 32) | own, nested: 0 }
 }
 
 /// What [`enter`] says, in one word: errno, place of the bulkhead's slot plus one, and of the pair's.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_limits_enter(pair: u64, connection: u32) -> u64 {
+extern "C" fn guard_limits_enter(pair: u64, how: u32) -> u64 {
     let own = maps::limits_of(unpack(pair));
     let Some(slot) = maps::limits(own) else { return 0 };
     let monitor = maps::control().is_none_or(|control| control.mode == MODE_MONITOR);
     let whole = slot.whole;
-    let reason = guard_limits_object(own, whole, connection, u32::from(monitor));
+    let reason = guard_limits_object(own, whole, how, u32::from(monitor));
     if reason != NONE {
         if !monitor {
             if let Some(count) = slot.rejected.get_mut(reason as usize) {
@@ -61,7 +69,7 @@ extern "C" fn guard_limits_enter(pair: u64, connection: u32) -> u64 {
         }
         atomics::add(&raw mut slot.would_have, 1);
     }
-    if connection == 0 {
+    if how & CONNECTION == 0 {
         return 0;
     }
     u64::from(own) | (u64::from(whole) << PLACE_BITS)
@@ -74,7 +82,8 @@ const NONE: u32 = u32::MAX;
 /// objects, and in monitor mode in any case.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_limits_object(own: u32, whole: u32, connection: u32, monitor: u32) -> u32 {
+extern "C" fn guard_limits_object(own: u32, whole: u32, how: u32, monitor: u32) -> u32 {
+    let connection = how & CONNECTION;
     let mut reason = NONE;
     if is_blocked(own) || is_blocked(whole) {
         reason = why::BUDGET;
@@ -92,7 +101,7 @@ extern "C" fn guard_limits_object(own: u32, whole: u32, connection: u32, monitor
             reason = why::CONNECTIONS;
         }
     }
-    if reason != NONE && monitor == 0 {
+    if (reason != NONE && monitor == 0) || how & OF_INNER != 0 {
         return reason;
     }
     let retries = guard_limits_retry(own, socket::now_ns());
@@ -209,13 +218,21 @@ pub(crate) fn leave(counted: u64) {
 /// A connection that is older than the daemon takes its places, free or not.
 #[inline(always)]
 pub(crate) fn count_old(state: &mut SocketState, pair: PairKey) {
-    let own = maps::limits_of(pair);
-    let Some(slot) = maps::limits(own) else { return };
-    let whole = slot.whole;
-    if atomics::replace(&raw mut state.counted, 0, pack(whole, own)) {
-        guard_limits_take(own, 1);
-        guard_limits_take(whole, 1);
+    let places = take_always(pair);
+    if !atomics::replace(&raw mut state.counted, 0, places) {
+        leave(places);
     }
+}
+
+/// Takes the places of a connection, free or not; see [`SocketState::counted`].
+#[inline(always)]
+pub(crate) fn take_always(pair: PairKey) -> u64 {
+    let own = maps::limits_of(pair);
+    let Some(slot) = maps::limits(own) else { return 0 };
+    let whole = slot.whole;
+    guard_limits_take(own, 1);
+    guard_limits_take(whole, 1);
+    pack(whole, own)
 }
 
 /// The connection has ended, or the agent has closed it; only the first call does anything.

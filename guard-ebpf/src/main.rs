@@ -22,6 +22,7 @@ mod http;
 mod hygiene;
 mod limits;
 mod maps;
+mod nesting;
 mod packet;
 mod plain;
 mod pressure;

@@ -9,6 +9,13 @@ pub(crate) fn zero() -> u64 {
     unsafe { core::ptr::read_volatile(&raw const zero) }
 }
 
+/// The same number; the compiler knows nothing of it any more, not even bounds.
+#[inline(always)]
+pub(crate) fn unknown(number: u64) -> u64 {
+    // SAFETY: a local variable.
+    unsafe { core::ptr::read_volatile(&raw const number) }
+}
+
 /// Copies a value whose size is a multiple of eight bytes, and which is aligned to them.
 #[inline(always)]
 pub(crate) fn copy<T: Copy>(to: &mut T, from: &T) {

@@ -21,7 +21,7 @@ pub(crate) fn release(ctx: &SockContext) -> i32 {
         }
         // SAFETY: the context is the helper's argument.
         let cookie = unsafe { bpf_get_socket_cookie(ctx.as_ptr()) };
-        socket::finish(state, 0, cookie);
+        socket::finish(ctx.sock, state, 0, cookie);
     }
     1
 }

@@ -19,7 +19,7 @@ use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
 
 use crate::classify::Address;
-use crate::{atomics, breaker, emit, limits, maps, plain};
+use crate::{atomics, breaker, emit, limits, maps, nesting, plain};
 
 /// What SOCK_DESTROY leaves on a socket.
 const ECONNABORTED: i32 = 103;
@@ -183,12 +183,13 @@ pub(crate) fn is_judged_by_state(state: &SocketState) -> bool {
 
 /// Counts the end of a connection or of a connect that never led to one, once.
 ///
-/// `error` is the socket's pending errno (0 = none or unknown).
+/// `error` is the socket's pending errno (0 = none or unknown), `sk` the socket itself.
 #[inline(always)]
-pub(crate) fn finish(state: &mut SocketState, error: i32, cookie: u64) {
+pub(crate) fn finish(sk: *mut bpf_sock, state: &mut SocketState, error: i32, cookie: u64) {
     if atomics::replace(&raw mut state.closed, 0, 1) {
         guard_socket_finish(state, error, cookie);
         limits::give_back(state);
+        nesting::give_back(sk, state);
     }
 }
 

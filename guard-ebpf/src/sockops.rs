@@ -5,7 +5,7 @@ use aya_ebpf::bindings::{
     BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB, BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB,
     BPF_SOCK_OPS_RETRANS_CB, BPF_SOCK_OPS_RETRANS_CB_FLAG, BPF_SOCK_OPS_RTT_CB,
     BPF_SOCK_OPS_STATE_CB, BPF_SOCK_OPS_STATE_CB_FLAG, BPF_SOCK_OPS_TCP_CONNECT_CB, BPF_TCP_CLOSE,
-    BPF_TCP_CLOSE_WAIT, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, bpf_sock_ops,
+    BPF_TCP_CLOSE_WAIT, BPF_TCP_FIN_WAIT1, BPF_TCP_FIN_WAIT2, bpf_sock, bpf_sock_ops,
 };
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_probe_read_kernel, bpf_skc_to_tcp_sock,
@@ -20,7 +20,7 @@ use guard_common::abi::socket::{
 use guard_common::logic::unacknowledged;
 
 use crate::classify::{self, Address};
-use crate::{atomics, breaker, emit, hygiene, maps, socket};
+use crate::{atomics, breaker, emit, hygiene, maps, nesting, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -49,13 +49,16 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         return 1;
     }
     let Some(state) = socket::get(sk) else { return 1 };
+    if maps::control().is_some_and(nesting::is_on) && nesting::is_anothers(state) {
+        return 1;
+    }
     match op {
         BPF_SOCK_OPS_TCP_CONNECT_CB => {
             atomics::set_bits(&raw mut state.flags, SOCKET_SYN_SENT);
             watch(ctx);
         }
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, state),
-        BPF_SOCK_OPS_STATE_CB => state_changed(ctx, state),
+        BPF_SOCK_OPS_STATE_CB => state_changed(ctx, sk, state),
         BPF_SOCK_OPS_RTT_CB => hygiene::round_trip(ctx, state),
         BPF_SOCK_OPS_RETRANS_CB => {
             if let Some(stats) = maps::pair_stats(socket::pair(state)) {
@@ -185,7 +188,7 @@ fn peer(ctx: &SockOpsContext) -> Address {
 }
 
 #[inline(always)]
-fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
+fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock, state: &mut SocketState) {
     let new = ctx.arg(1);
     if new == BPF_TCP_CLOSE_WAIT {
         socket::peer_closed(state);
@@ -195,7 +198,7 @@ fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
         // The agent closes it, and its end is still to be counted.
         if state.flags & SOCKET_RELEASED != 0 && state.closed == 0 {
             look_at_unacknowledged(ctx, state);
-            socket::finish(state, 0, cookie(ctx));
+            socket::finish(sk, state, 0, cookie(ctx));
         }
         return;
     }
@@ -209,7 +212,7 @@ fn state_changed(ctx: &SockOpsContext, state: &mut SocketState) {
         atomics::add(&raw mut stats.rtt_samples, 1);
         atomics::add(&raw mut stats.rtt_us, u64::from(srtt_us));
     }
-    socket::finish(state, pending_error(ctx), cookie(ctx));
+    socket::finish(sk, state, pending_error(ctx), cookie(ctx));
 }
 
 /// The first byte that is not acknowledged, by its sequence number.

@@ -11,6 +11,7 @@ pub mod fault;
 pub mod hygiene;
 pub mod ids;
 pub mod limits;
+pub mod nesting;
 pub mod outcome;
 pub mod policy;
 pub mod pressure;

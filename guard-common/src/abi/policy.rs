@@ -16,6 +16,9 @@ pub const FLAG_HOLDS: u32 = 4;
 /// Some bulkhead under pressure refuses new connections.
 pub const FLAG_PRESSURE: u32 = 0x100;
 
+/// Some bulkhead lies inside another, or did: hooks look whose a socket is. Once set it stays.
+pub const FLAG_NESTING: u32 = 0x1000;
+
 /// Ports that no fault and no refusal ever touches, beside those of [`Control`].
 pub const SSH_PORT: u16 = 22;
 

@@ -37,6 +37,9 @@ pub const SOCKET_HYGIENE_DUE: u32 = 1 << 16;
 /// When it ended, what it had sent was proven to reach nobody (`logic::unacknowledged`).
 pub const SOCKET_UNACKNOWLEDGED: u32 = 1 << 17;
 
+/// It is counted for bulkheads around its own too (`super::nesting`).
+pub const SOCKET_NESTED: u32 = 1 << 20;
+
 /// guard ended the socket because its call had waited too long.
 pub const ENDED_TIMEOUT: u32 = 1;
 /// guard ended the socket because its service's breaker is open.

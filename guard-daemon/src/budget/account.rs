@@ -56,7 +56,8 @@ pub struct Account {
 
 impl Amounts {
     /// What has come since `seen`; counters that are lower have begun anew.
-    fn since(self, seen: Self) -> Self {
+    #[must_use]
+    pub fn since(self, seen: Self) -> Self {
         let since = |now: u64, seen: u64| now.checked_sub(seen).unwrap_or(now);
         Self {
             bytes: since(self.bytes, seen.bytes),
@@ -104,6 +105,11 @@ impl Account {
             changes.push(Change::Exhausted(most));
         }
         changes
+    }
+
+    /// The counters at the last look.
+    pub const fn seen(&self) -> Option<Amounts> {
+        self.seen
     }
 
     /// The plan has changed: what is used may be below its limits now.

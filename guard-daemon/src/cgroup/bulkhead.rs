@@ -1,5 +1,6 @@
 //! One bulkhead: a cgroup below the root, made where absent, adopted untouched where it exists.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
@@ -24,6 +25,8 @@ pub struct Bulkhead {
     pub(super) path: PathBuf,
     match_path: PathBuf,
     id: u64,
+    /// Ids of cgroups below that belong to other bulkheads.
+    pub(super) inner: BTreeSet<u64>,
 }
 
 /// What [`Bulkhead::make_or_adopt`] did.
@@ -77,13 +80,23 @@ impl Bulkhead {
 
     fn of(dir: OwnedFd, path: PathBuf, match_path: PathBuf) -> Result<Self> {
         let id = fstat(&dir).map_err(|e| io("look at", &path, e))?.st_ino;
-        Ok(Self { dir, path, match_path, id })
+        Ok(Self { dir, path, match_path, id, inner: BTreeSet::new() })
     }
 
     /// One that is there and stays as it is.
     pub(super) fn adopt(dir: OwnedFd, path: PathBuf, match_path: PathBuf) -> Result<Self> {
         check(&dir, &path)?;
         Self::of(dir, path, match_path)
+    }
+
+    /// Says which cgroups below (by their ids) are other bulkheads: what is in those is not in this one.
+    pub fn set_inner(&mut self, inner: BTreeSet<u64>) {
+        self.inner = inner;
+    }
+
+    /// Whether other bulkheads lie inside it.
+    pub fn has_inner(&self) -> bool {
+        !self.inner.is_empty()
     }
 
     /// Absolute path.

@@ -11,8 +11,8 @@ use super::error::{Result, io};
 use super::walk::{children, open_dir, vanished};
 
 impl Bulkhead {
-    /// Ids (inode numbers) of its cgroup and of all below. Cgroups that vanish meanwhile are passed
-    /// over.
+    /// Ids (inode numbers) of its cgroup and of all below but for those of bulkheads inside it. Cgroups
+    /// that vanish meanwhile are passed over.
     ///
     /// # Errors
     /// [`super::CgroupError::Io`] if a cgroup is there and cannot be read.
@@ -25,7 +25,11 @@ impl Bulkhead {
                 Err(errno) if vanished(errno) => continue,
                 other => other.map_err(|e| fail("open", e))?,
             };
-            ids.insert(fstat(&dir).map_err(|e| fail("look at", e))?.st_ino);
+            let id = fstat(&dir).map_err(|e| fail("look at", e))?.st_ino;
+            if self.inner.contains(&id) {
+                continue;
+            }
+            ids.insert(id);
             match children(dir.as_fd()) {
                 Ok(names) => todo.extend(names.into_iter().map(|name| below.join(name))),
                 Err(errno) if vanished(errno) => {}

@@ -1,10 +1,12 @@
 //! Who is in a bulkhead, and how a process gets in.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 
 use super::bulkhead::Bulkhead;
 use super::error::{CgroupError, Result, io};
@@ -66,12 +68,22 @@ pub struct NetworkNamespace {
 }
 
 impl Bulkhead {
-    /// The processes in it and below. Cgroups that vanish meanwhile are passed over.
+    /// The processes in it and below, but for those of bulkheads inside it. Cgroups that vanish meanwhile
+    /// are passed over.
     ///
     /// # Errors
     /// [`CgroupError::Io`] if a cgroup is there and cannot be read.
     pub fn procs(&self) -> Result<Procs> {
-        procs_below(self.as_fd(), &self.path)
+        procs_below(self.as_fd(), &self.path, &self.inner)
+    }
+
+    /// The processes in it and below, those of bulkheads inside it too: all that its limits, a freeze
+    /// and the kernel's own kill reach.
+    ///
+    /// # Errors
+    /// As [`Bulkhead::procs`].
+    pub fn subtree_procs(&self) -> Result<Procs> {
+        procs_below(self.as_fd(), &self.path, &BTreeSet::new())
     }
 
     /// Moves a process (all its threads) into the bulkhead. Its children made later follow it;
@@ -123,13 +135,13 @@ impl Bulkhead {
         refuse(format!("{reason} ({errno:?})"), cure)
     }
 
-    /// Processes in it that serve more than this agent (a tmux server, sshd, a container
+    /// Processes in its subtree that serve more than this agent (a tmux server, sshd, a container
     /// engine), as (pid, command name): their cgroup should not be frozen, limited or killed.
     ///
     /// # Errors
     /// As [`Bulkhead::procs`].
     pub fn shared_infrastructure(&self) -> Result<Vec<(u32, String)>> {
-        let pids = self.procs()?.pids;
+        let pids = self.subtree_procs()?.pids;
         // A process that ends meanwhile has no name any more, and no harm can come to it.
         Ok(pids
             .into_iter()
@@ -163,8 +175,13 @@ impl Bulkhead {
     }
 }
 
-/// The processes in the cgroup `top` (which is at `path`) and below.
-pub(super) fn procs_below(top: BorrowedFd<'_>, path: &Path) -> Result<Procs> {
+/// The processes in the cgroup `top` (which is at `path`) and below, but for those in the cgroups
+/// `except` (ids) and below.
+pub(super) fn procs_below(
+    top: BorrowedFd<'_>,
+    path: &Path,
+    except: &BTreeSet<u64>,
+) -> Result<Procs> {
     let mut procs = Procs::default();
     let mut todo = vec![PathBuf::from(".")];
     while let Some(below) = todo.pop() {
@@ -173,6 +190,12 @@ pub(super) fn procs_below(top: BorrowedFd<'_>, path: &Path) -> Result<Procs> {
             Err(errno) if vanished(errno) => continue,
             other => other.map_err(|e| fail("open", e))?,
         };
+        if !except.is_empty() {
+            let id = fstat(&dir).map_err(|e| fail("look at", e))?.st_ino;
+            if except.contains(&id) {
+                continue;
+            }
+        }
         match read_file(&dir, "cgroup.procs") {
             Ok(text) => add_pids(&mut procs, &text),
             // A threaded cgroup: its processes stand in the domain's file above.

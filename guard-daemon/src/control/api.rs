@@ -95,10 +95,13 @@ pub struct BulkheadStatus {
     pub cgroup: String,
     /// `attached`, or `detached: REASON`.
     pub state: String,
+    /// Names of the bulkheads around it, the innermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inside: Vec<String>,
     /// Cgroups of others that its pattern matches now, absolute paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<String>,
-    /// Processes in its cgroups and below.
+    /// Processes in its cgroups and below, but for those of bulkheads inside it.
     pub processes: u64,
     /// Those of them that are left of runs that ended.
     #[serde(default)]

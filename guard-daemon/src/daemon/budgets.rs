@@ -41,6 +41,8 @@ pub(crate) struct Budgets {
     blocked: BTreeSet<PairKey>,
     /// Bulkheads whose processes shall stop.
     frozen: BTreeSet<String>,
+    /// Counters at the last look; empty before the first.
+    counters: BTreeMap<PairKey, Amounts>,
 }
 
 impl Budgets {
@@ -58,6 +60,7 @@ impl Budgets {
             save_at: Instant::now(),
             blocked: BTreeSet::new(),
             frozen: BTreeSet::new(),
+            counters: BTreeMap::new(),
         }
     }
 
@@ -140,23 +143,47 @@ fn amounts(stats: &PairStats) -> Amounts {
 }
 
 impl State {
-    /// Counters of what a budget is about.
+    /// Counters of what a budget is about: of the bulkhead and of those inside it. `seen` is what the
+    /// account knows. Which bulkheads lie inside may have changed since, so that it goes on from there
+    /// with what each pair has added.
     fn used_of(
         &self,
         ids: &SharedIds,
-        counters: &Counters,
+        counters: &BTreeMap<PairKey, Amounts>,
         name: &str,
         plan: &BudgetPlan,
+        seen: Option<Amounts>,
     ) -> Amounts {
         let Some(live) = self.bulkheads.get(name) else { return Amounts::default() };
+        let inner = self.inner_ids(name);
+        let seen = seen.filter(|_| !self.budgets.counters.is_empty());
         with_ids(ids, |ids| {
             let its = counters.iter().filter(|(pair, _)| {
                 let service = ids.service_name(pair.service);
-                pair.bulkhead == live.id
+                (pair.bulkhead == live.id || inner.contains(&pair.bulkhead))
                     && (plan.services.is_empty() || plan.services.iter().any(|s| s == service))
             });
-            its.map(|(_, stats)| amounts(stats)).fold(Amounts::default(), Amounts::plus)
+            let more = |(pair, now): (&PairKey, &Amounts)| match self.budgets.counters.get(pair) {
+                Some(before) if seen.is_some() => now.since(*before),
+                _ => *now,
+            };
+            its.map(more).fold(seen.unwrap_or_default(), Amounts::plus)
         })
+    }
+
+    /// The same pairs, and those of the bulkheads inside.
+    fn with_inner(&self, blocked: &BTreeSet<PairKey>) -> BTreeSet<PairKey> {
+        let mut all = blocked.clone();
+        for (name, live) in &self.bulkheads {
+            let own: Vec<_> = blocked.iter().filter(|pair| pair.bulkhead == live.id).collect();
+            if own.is_empty() {
+                continue;
+            }
+            for bulkhead in self.inner_ids(name) {
+                all.extend(own.iter().map(|pair| PairKey { bulkhead, ..**pair }));
+            }
+        }
+        all
     }
 
     /// Pairs, or bulkheads as a whole, that budgets block now.
@@ -206,16 +233,18 @@ impl Guard {
     /// Looks at all accounts, and acts on what has changed.
     pub(super) fn watch_budgets(&self, state: &mut State, counters: &Counters) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let counters = counters.iter().map(|(pair, stats)| (*pair, amounts(stats))).collect();
         let mut told = Vec::new();
         let mut accounts = std::mem::take(&mut state.budgets.accounts);
         for (name, budgets) in &mut accounts {
             for (plan, account) in budgets {
-                let used = state.used_of(&self.ids, counters, name, plan);
+                let used = state.used_of(&self.ids, &counters, name, plan, account.seen());
                 let changes = account.look(plan, used, now);
                 told.extend(changes.into_iter().map(|change| (name.clone(), plan.clone(), change)));
             }
         }
         state.budgets.accounts = accounts;
+        state.budgets.counters = counters;
         for (bulkhead, plan, change) in told {
             self.tell_budget(&bulkhead, &plan, change);
         }
@@ -235,7 +264,7 @@ impl Guard {
             }
         }
         if !blocked.is_empty() {
-            self.order_cut(Cut::Budget(blocked));
+            self.order_cut(Cut::Budget(state.with_inner(&blocked)));
         }
     }
 

@@ -83,10 +83,10 @@ impl State {
                 return Err(named(error.into()));
             }
         };
-        let attached = {
+        let attached = self.settle_nesting(Some((id, cgroup.path()))).and_then(|()| {
             let kinds = plan.sockets.bits();
-            self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id, kinds)
-        };
+            Ok(self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id, kinds)?)
+        });
         match attached {
             Ok(attached) => {
                 let live = LiveBulkhead {
@@ -99,11 +99,14 @@ impl State {
                     attached: Some(attached),
                 };
                 self.bulkheads.insert(plan.name.clone(), live);
-                Ok(())
+                self.settle_nesting(None).map_err(named)
             }
             Err(error) => {
                 self.remove_cgroups(tickets);
-                Err(named(error.into()))
+                if let Err(problem) = self.settle_nesting(None) {
+                    tracing::error!(%problem, "after a bulkhead that was not set up");
+                }
+                Err(named(error))
             }
         }
     }
@@ -158,6 +161,8 @@ impl State {
             self.take_back(live.cgroup.path(), live.delegated);
             made.extend(live.made);
         }
+        let settled = self.settle_nesting(None).err().map(|e| (String::new(), e.to_string()));
+        left.extend(settled);
         // A line names its cgroup.
         left.extend(self.remove_cgroups(made).into_iter().map(|line| (String::new(), line)));
         left
@@ -207,6 +212,11 @@ impl State {
         made.sort_by_key(|(path, _)| std::cmp::Reverse(path.components().count()));
         let (mut left, mut gone) = (Vec::new(), Vec::new());
         for (path, ticket) in made {
+            // Made for a bulkhead inside it that has gone; empty or not, it is a bulkhead's.
+            if self.bulkhead_at_or_below(&path).is_some() {
+                self.left_cgroups.push((path, ticket));
+                continue;
+            }
             match cgroup::remove_if_empty(&self.hierarchy, &path) {
                 Ok(Removed::Busy { pids, .. }) => {
                     if !pids.is_empty() {

@@ -180,6 +180,7 @@ impl Guard {
         let Some(live) = state.bulkheads.get(&spec.bulkhead) else {
             return Err(FaultError::Request(format!("bulkhead {} is not set up", spec.bulkhead)));
         };
+        let inner = state.inner_match_paths(&spec.bulkhead);
         let services = with_ids(&self.ids, |ids| match &spec.service {
             Some(name) => ids.all_services().filter(|id| ids.service_name(*id) == name).collect(),
             None => ids.all_services().collect(),
@@ -187,6 +188,7 @@ impl Guard {
         let mut context = Context {
             bulkhead: live.id,
             cgroup: live.cgroup.match_path().display().to_string(),
+            inner,
             services,
             lease_until_ns,
             monitor: state.plan.daemon.mode == crate::plan::Mode::Monitor,

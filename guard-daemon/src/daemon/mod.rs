@@ -20,6 +20,7 @@ mod hygiene;
 mod keeping;
 mod limits;
 mod members;
+mod nesting;
 mod pressure;
 mod reload;
 mod resources;

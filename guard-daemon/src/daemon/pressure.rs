@@ -151,7 +151,7 @@ impl Guard {
             }
             Stage::Kill => {
                 let live = state.bulkheads.get(name).ok_or("it is gone")?;
-                let count = live.cgroup.procs().map_or(0, |procs| procs.count());
+                let count = live.cgroup.subtree_procs().map_or(0, |procs| procs.count());
                 live.cgroup.kill_all().map_err(|error| format!("cgroup.kill: {error}"))?;
                 // Whoever comes next starts afresh, not frozen.
                 self.end_pressure_of(state, name, "all its processes were killed");

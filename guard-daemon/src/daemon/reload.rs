@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::endpoints::names;
 use super::error::DaemonError;
 use super::members;
+use super::nesting::outer_first;
 use super::state::{Guard, State};
 use crate::config;
 use crate::control::api::{ErrorBody, Reloaded};
@@ -102,8 +103,7 @@ impl Guard {
             .collect();
         // A bulkhead that moves keeps its name, so its old place must go first; everything that can
         // fail comes before anything that cannot be taken back.
-        let brand_new: Vec<_> =
-            arriving.iter().filter(|b| old.bulkhead(&b.name).is_none()).collect();
+        let brand_new = outer_first(arriving.iter().filter(|b| old.bulkhead(&b.name).is_none()));
         let mut added = Vec::new();
         state.announce(brand_new.iter().copied());
         for bulkhead in &brand_new {
@@ -115,7 +115,11 @@ impl Guard {
             added.push(bulkhead.name.as_str());
         }
         state.forget_announced();
-        for bulkhead in &leaving {
+        // Of those that stay too, if what lies inside them changes: the rules of a fault know it.
+        let changed = |b: &&BulkheadPlan| {
+            leaving.iter().chain(&arriving).any(|other| other.cgroup.starts_with(&b.cgroup))
+        };
+        for bulkhead in old.bulkheads.iter().filter(changed).chain(&leaving) {
             for id in state.faults.ids(Some(&bulkhead.name)) {
                 self.end_fault(state, id, "reloaded");
             }
@@ -133,7 +137,7 @@ impl Guard {
         }
         state.plan = new;
         state.follow_budgets();
-        let moved_here = arriving.iter().filter(|b| old.bulkhead(&b.name).is_some());
+        let moved_here = outer_first(arriving.iter().filter(|b| old.bulkhead(&b.name).is_some()));
         let mut first_error = None;
         for bulkhead in moved_here {
             if let Err(error) = state.add_bulkhead(bulkhead, &self.ids) {

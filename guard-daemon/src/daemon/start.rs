@@ -17,6 +17,7 @@ use super::endpoints::{Resolved, names};
 use super::error::DaemonError;
 use super::keeping::{self, Keeping, Left};
 use super::members::{self, Members};
+use super::nesting::outer_first;
 use super::run::take_down;
 use super::schedules::Schedules;
 use super::state::{Guard, State};
@@ -113,6 +114,7 @@ pub(super) fn start(
         root,
         root_ticket,
         bulkheads: BTreeMap::new(),
+        expected: Vec::new(),
         left_cgroups,
         members: Members::default(),
         announced: BTreeMap::new(),
@@ -216,9 +218,11 @@ impl Guard {
         state.write_endpoints(&self.ids)?;
         let bulkheads = state.plan.bulkheads.clone();
         state.announce(&bulkheads);
-        for bulkhead in &bulkheads {
+        state.expect_nesting(&self.ids)?;
+        for bulkhead in outer_first(&bulkheads) {
             state.add_bulkhead(bulkhead, &self.ids)?;
         }
+        state.as_expected()?;
         state.follow_budgets();
         state.forget_announced();
         state.write_breakers(&self.ids)?;

@@ -66,6 +66,8 @@ pub(crate) struct State {
     pub(crate) root: Root,
     pub(crate) root_ticket: Option<crate::journal::Ticket>,
     pub(crate) bulkheads: BTreeMap<String, LiveBulkhead>,
+    /// Ids and cgroups of bulkheads that are being set up at the start.
+    pub(crate) expected: Vec<(u32, PathBuf)>,
     /// Memory, processors, processes.
     pub(crate) limits: super::resources::LimitBook,
     /// What is done under pressure.

@@ -79,6 +79,7 @@ impl Guard {
                 name: name.clone(),
                 cgroup: live.cgroup.path().display().to_string(),
                 state: live.state_text(),
+                inside: state.outers(name),
                 matches: live.matches.keys().map(|path| path.display().to_string()).collect(),
                 processes: live.process_count(),
                 orphans: state.members.orphans(name),

@@ -41,6 +41,8 @@ pub struct Context<'a> {
     pub bulkhead: u32,
     /// The bulkhead's cgroup, from the root of the cgroup tree, without a leading slash.
     pub cgroup: String,
+    /// Cgroups of bulkheads inside it, in the same form.
+    pub inner: Vec<String>,
     /// Ids of the services that the fault is about.
     pub services: Vec<u32>,
     /// End of the lease that was renewed for it, CLOCK_BOOTTIME, ns.
@@ -223,7 +225,12 @@ impl FaultManager {
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None, failure: None });
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
-        let rule = DelayRule { queue, cgroup_path: context.cgroup.clone(), gate: Some(path) };
+        let rule = DelayRule {
+            queue,
+            cgroup_path: context.cgroup.clone(),
+            except: context.inner.clone(),
+            gate: Some(path),
+        };
         let installed = iptables::install(&rule, context.undo)?;
         fault.warnings.extend(installed.warning.clone());
         delay.rule = Some(installed);

@@ -17,6 +17,7 @@ use guard_common::abi::fault::{FaultRule, FaultStats, JitterTable, PairRules, Ra
 use guard_common::abi::hygiene::HygienePolicy;
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, RetryBudget};
+use guard_common::abi::nesting::Outers;
 use guard_common::abi::policy::{Control, EndpointMatch, EndpointValue};
 use guard_common::abi::pressure::PressureSwitch;
 use guard_common::abi::stats::{HookStats, PairStats};
@@ -98,6 +99,7 @@ pub struct Kernel {
     pub(super) breakers: Breakers,
     pub(super) limits: Limits,
     pub(super) creations: HashMap<MapData, CreationKey, CreationCounts>,
+    pub(super) nesting: HashMap<MapData, u32, Outers>,
     pub(super) gates: Array<MapData, u32>,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
@@ -176,6 +178,7 @@ impl Kernel {
                 known: LimitsKnown::default(),
             },
             creations: take!(ebpf, "CREATIONS"),
+            nesting: take!(ebpf, "NESTING"),
             gates: take!(ebpf, "GATES"),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),

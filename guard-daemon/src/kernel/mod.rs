@@ -22,6 +22,7 @@ mod lease;
 mod limits;
 mod load;
 mod memory;
+mod nesting;
 mod pins;
 mod policy;
 mod pressure;

@@ -16,7 +16,7 @@ use super::error::{KernelError, cause_chain};
 use super::load::{Kernel, LoadOptions};
 
 /// Maps that are pinned.
-pub(super) const MAPS: [&str; 20] = [
+pub(super) const MAPS: [&str; 22] = [
     "ACCEPTED",
     "BREAKERS",
     "BREAKER_OF_PAIR",
@@ -31,6 +31,8 @@ pub(super) const MAPS: [&str; 20] = [
     "HOOK_STATS",
     "LIMITS",
     "LIMIT_OF_PAIR",
+    "NESTED",
+    "NESTING",
     "PAIR_STATS",
     "PROTECTED",
     "RETRY_BUDGET",

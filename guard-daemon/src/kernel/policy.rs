@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use aya::maps::lpm_trie::Key;
 use guard_common::abi::ABI_VERSION;
-use guard_common::abi::policy::{Control, ENDPOINT_PORT_BITS, EndpointMatch, EndpointValue};
+use guard_common::abi::policy::{
+    Control, ENDPOINT_PORT_BITS, EndpointMatch, EndpointValue, FLAG_NESTING,
+};
 use ipnet::IpNet;
 
 use super::error::KernelError;
@@ -52,10 +54,23 @@ fn endpoint_parts(key: &Key<EndpointMatch>) -> (u32, EndpointMatch) {
 }
 
 impl Kernel {
-    /// Writes the switches.
+    /// Writes the switches. [`FLAG_NESTING`] stays once it is there: sockets may be left of it.
     pub fn set_control(&mut self, control: Control) -> Result<(), KernelError> {
-        let control = Control { abi_version: ABI_VERSION, ..control };
+        let before = self.control.get(&0, 0).map_err(KernelError::map("CONTROL", "reading"))?;
+        let flags = control.flags | (before.flags & FLAG_NESTING);
+        let control = Control { abi_version: ABI_VERSION, flags, ..control };
         self.control.set(0, control, 0).map_err(KernelError::map("CONTROL", "writing"))
+    }
+
+    /// Adds a flag to the switches that are in force.
+    pub(super) fn raise(&mut self, flag: u32) -> Result<(), KernelError> {
+        let before = self.control.get(&0, 0).map_err(KernelError::map("CONTROL", "reading"))?;
+        if before.flags & flag != 0 {
+            return Ok(());
+        }
+        self.control
+            .set(0, Control { flags: before.flags | flag, ..before }, 0)
+            .map_err(KernelError::map("CONTROL", "writing"))
     }
 
     /// Makes the endpoint trie equal to `rules`: first what is new, then what is gone, so that no

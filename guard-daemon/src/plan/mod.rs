@@ -13,6 +13,7 @@ mod hygiene;
 mod ids;
 mod kinds;
 mod limits;
+mod nesting;
 mod orphans;
 mod resources;
 mod schedule;
@@ -26,6 +27,7 @@ pub use hygiene::{
 pub use ids::{Ids, OTHER};
 pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
+pub(crate) use nesting::{around, lies_inside};
 pub use orphans::OrphanPlan;
 pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;

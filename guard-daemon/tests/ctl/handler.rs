@@ -141,6 +141,7 @@ impl Handler for TestHandler {
             name: "research".into(),
             cgroup: "/sys/fs/cgroup/research".into(),
             state: "attached".into(),
+            inside: Vec::new(),
             matches: Vec::new(),
             processes: 1,
             orphans: 0,

@@ -11,7 +11,7 @@ use guard_common::abi::socket::{
 };
 
 use crate::headers::{self, Headers};
-use crate::{atomics, breaker, classify, limits, maps, socket};
+use crate::{atomics, breaker, classify, limits, maps, nesting, socket};
 
 const IPPROTO_UDP: u32 = 17;
 const TCP_LISTEN: u32 = 10;
@@ -85,6 +85,7 @@ fn adopt(
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return false };
     if flags & (SOCKET_UDP | SOCKET_PASSIVE | SOCKET_PROTECTED) == 0 {
         limits::count_old(state, pair);
+        nesting::count_old(control, sk, state);
     }
     if let Some(stats) = maps::pair_stats(socket::pair(state)) {
         socket::count_open(state, stats);

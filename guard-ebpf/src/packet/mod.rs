@@ -16,7 +16,7 @@ use guard_common::logic::fault;
 
 use crate::faults::PacketVerdict;
 use crate::headers::{self, Headers, TCP_FIN, TCP_RST, TCP_SYN, TCP_SYN_ACK};
-use crate::{atomics, breaker, classify, faults, maps, socket};
+use crate::{atomics, breaker, classify, faults, maps, nesting, socket};
 
 mod adopt;
 mod received;
@@ -80,6 +80,9 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
     }) else {
         return PacketVerdict::Untouched;
     };
+    if nesting::is_on(control) && nesting::is_packet_anothers(skb, state) {
+        return PacketVerdict::Untouched;
+    }
     if knocks && state.flags & SOCKET_HELD != 0 && !breaker::release_held(state) {
         return PacketVerdict::Dropped;
     }

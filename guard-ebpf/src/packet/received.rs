@@ -40,7 +40,7 @@ pub(super) fn on_received(
         atomics::set_bits(&raw mut state.flags, SOCKET_RST_SEEN);
         if state.flags & SOCKET_ADOPTED != 0 {
             // No callback tells of the end of a socket that is older than the daemon.
-            socket::finish(state, 0, cookie(ctx));
+            socket::finish(sk, state, 0, cookie(ctx));
         }
         return;
     }

@@ -6,6 +6,7 @@
 mod budgets;
 mod connections;
 mod count;
+mod nested;
 mod retries;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "helpers of tests")]
 
 mod exec;
+mod nested;
 mod orphans;
 mod owners;
 mod patterns;

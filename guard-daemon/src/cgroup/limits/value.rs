@@ -146,10 +146,10 @@ impl Bulkhead {
         Some(used.saturating_sub(caches))
     }
 
-    /// Its processes, youngest first, but for its first one, those that serve others, and what is
+    /// The processes of its subtree, youngest first, but for its first one, those that serve others, and what is
     /// never killed; with their start times in clock ticks.
     pub fn youngest_first(&self) -> Vec<(u32, u64)> {
-        let Procs { pids, .. } = self.procs().unwrap_or_default();
+        let Procs { pids, .. } = self.subtree_procs().unwrap_or_default();
         let mut found: Vec<_> =
             pids.into_iter().filter_map(|pid| Some((pid, start_ticks(pid)?))).collect();
         // Of two that started in the same tick the one with the lower number is taken as older.
@@ -171,7 +171,7 @@ impl Bulkhead {
         let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::ESRCH)?;
         let handle = pidfd_open(raw, PidfdFlags::empty()).map_err(errno)?;
         // Looked at after the handle was taken: from here on the number cannot be another's.
-        let inside = self.procs().is_ok_and(|procs| procs.pids.contains(&pid));
+        let inside = self.subtree_procs().is_ok_and(|procs| procs.pids.contains(&pid));
         if start_ticks(pid) != Some(start) || !inside {
             return Err(Errno::ESRCH);
         }

@@ -10,6 +10,7 @@
 mod command;
 mod state;
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -194,7 +195,7 @@ fn processes_beside(place: &Path, main_pid: u32) -> Result<Vec<u32>> {
         Err(errno) if vanished(errno) => return Ok(Vec::new()),
         other => other.map_err(|e| io("open", place, e))?,
     };
-    let mut procs = procs_below(top.as_fd(), place)?;
+    let mut procs = procs_below(top.as_fd(), place, &BTreeSet::new())?;
     procs.pids.retain(|pid| *pid != main_pid);
     // Processes of other pid namespaces have no id, and count all the same.
     procs.pids.extend((0..procs.without_pid).map(|_| 0));

@@ -1,7 +1,9 @@
-//! Bulkheads are separate: none has the cgroup of another, or one inside it, nor may one match the
-//! patterns of two.
+//! No bulkhead has the cgroup of another, and none may match the patterns of two. One may lie inside
+//! another, and so on, up to what the hooks remember of a socket.
 
 use std::ops::Range;
+
+use guard_common::abi::nesting::MAX_OUTER;
 
 use crate::cgroup::WILDCARDS;
 use crate::config::diagnostic::Severity;
@@ -49,8 +51,10 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         while outer.last().is_some_and(|o| !place.components.starts_with(&o.components)) {
             outer.pop();
         }
-        if let Some(other) = outer.last() {
-            report(other, place, sink);
+        if let Some(other) = outer.last().filter(|other| other.components == place.components) {
+            report_same(other, place, sink);
+        } else if outer.len() > MAX_OUTER {
+            report_depth(&outer, place, sink);
         }
         outer.push(place);
     }
@@ -104,23 +108,33 @@ fn report_patterns(first: &Named, second: &Named, sink: &mut Sink) {
     sink.push(found);
 }
 
-fn report(outer: &Place<'_>, inner: &Place<'_>, sink: &mut Sink) {
+fn label(place: &Place<'_>) -> String {
+    let default = if place.given { "" } else { " (its name, by default)" };
+    format!("\"{}\"{default}", place.components.join("/"))
+}
+
+fn report_depth(outer: &[&Place<'_>], inner: &Place<'_>, sink: &mut Sink) {
+    let names: Vec<_> = outer.iter().rev().map(|place| format!("`{}`", place.name)).collect();
+    let message = format!(
+        "bulkhead `{}` lies inside {} others: {}",
+        inner.name,
+        names.len(),
+        names.join(" inside ")
+    );
+    let help = format!("{MAX_OUTER} bulkheads may lie around one; leave one out");
+    let found = sink
+        .make(Severity::Error, inner.span, &inner.path, message)
+        .label(label(inner))
+        .help(&help);
+    sink.push(found);
+}
+
+fn report_same(one: &Place<'_>, other: &Place<'_>, sink: &mut Sink) {
     // The later one in the file is the one to change.
     let (second, first) =
-        if inner.span.start >= outer.span.start { (inner, outer) } else { (outer, inner) };
-    let message = if outer.components == inner.components {
-        format!("bulkheads `{}` and `{}` have the same cgroup", first.name, second.name)
-    } else {
-        format!(
-            "the cgroup of bulkhead `{}` lies inside that of bulkhead `{}`",
-            inner.name, outer.name
-        )
-    };
-    let label = |place: &Place<'_>| {
-        let default = if place.given { "" } else { " (its name, by default)" };
-        format!("\"{}\"{default}", place.components.join("/"))
-    };
-    let help = "give each bulkhead a directory of its own, side by side";
+        if other.span.start >= one.span.start { (other, one) } else { (one, other) };
+    let message = format!("bulkheads `{}` and `{}` have the same cgroup", first.name, second.name);
+    let help = "give each bulkhead a cgroup of its own, beside the other or inside it";
     let found = sink
         .make(Severity::Error, second.span, &second.path, message)
         .label(label(second))

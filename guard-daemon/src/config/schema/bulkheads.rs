@@ -16,8 +16,9 @@ pub(super) static BULKHEAD: &[Key] = &[
         "Its cgroup, below `daemon.cgroup_root`: made if absent, adopted if there. Or, with a leading \
          `/`, a path or pattern from the root of the cgroup tree, such as \
          \"/system.slice/docker-*.scope\": all cgroups that match, now or later, are in the \
-         bulkhead; guard makes and removes none of them, and sets the bulkhead's limits in each. Bulkheads may not lie inside one \
-         another.",
+         bulkhead; guard makes and removes none of them, and sets the bulkhead's limits in each. \
+         A bulkhead may lie inside another: the innermost owns what its processes do, and the limits of \
+         those around it hold as well.",
     )
     .example("\"agents/research\""),
     Key::new(

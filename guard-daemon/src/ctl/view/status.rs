@@ -120,6 +120,12 @@ fn bulkheads(status: &Status, look: &Look) -> String {
         }
     }
     let mut page = table.render(look);
+    for bulkhead in status.bulkheads.iter().filter(|bulkhead| !bulkhead.inside.is_empty()) {
+        let outer = bulkhead.inside.join(", inside ");
+        let line = format!("{} lies inside {}", clean(&bulkhead.name), clean(&outer));
+        page.push_str(&wrap(&line, 2, look.width));
+        page.push('\n');
+    }
     for bulkhead in status.bulkheads.iter().filter(|bulkhead| !bulkhead.matches.is_empty()) {
         let cgroups = counted(bulkhead.matches.len(), "cgroup", "cgroups");
         let matches = bulkhead.matches.join(" ");

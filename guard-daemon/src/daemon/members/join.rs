@@ -9,6 +9,7 @@ use super::{Place, Run, State, Sub};
 use crate::cgroup::{Bulkhead, Made};
 use crate::control::api::{ErrorBody, Joined};
 use crate::control::{JoinOrder, Peer};
+use crate::daemon::bulkheads::LiveBulkhead;
 use crate::daemon::state::Guard;
 use crate::journal::Undo;
 
@@ -136,10 +137,15 @@ impl State {
             ));
         }
         let at = cgroup_of(pid).unwrap_or_default();
-        let of_another = self.bulkheads.iter().find(|(_, live)| {
-            live.owner != Some(uid)
-                && live.cgroups().any(|cgroup| Path::new(&at).starts_with(cgroup.match_path()))
-        });
+        // The innermost: a bulkhead inside another may have an owner of its own.
+        let depth = |live: &LiveBulkhead| {
+            let around = live.cgroups().map(Bulkhead::match_path);
+            let around = around.filter(|path| Path::new(&at).starts_with(path));
+            around.map(|path| path.components().count()).max()
+        };
+        let innermost = self.bulkheads.iter().max_by_key(|(_, live)| depth(live));
+        let of_another =
+            innermost.filter(|(_, live)| depth(live).is_some() && live.owner != Some(uid));
         of_another.map_or(Ok(()), |(from, _)| {
             Err(refused(
                 format!(
@@ -191,6 +197,15 @@ impl State {
                 1,
             ));
         };
+        let path = live.cgroup.path().join(&place.1);
+        if let Some(other) = self.bulkhead_at_or_below(&path) {
+            let error = format!(
+                "{:?} cannot be the name of a cgroup for runs in {bulkhead}: bulkhead {other} is there",
+                place.1
+            );
+            let help = format!("another name, or guardctl exec {other}");
+            return Err(refused(error, &help, 2));
+        }
         let owner = live.delegated.as_ref().map(|(uid, _)| *uid);
         let mut made = Vec::new();
         let (root, undo) = (&self.root, &mut self.undo);
@@ -224,6 +239,10 @@ impl State {
     /// Takes over the cgroups of runs that an earlier guardd made.
     pub(crate) fn adopt_runs(&mut self) {
         for (path, ticket) in std::mem::take(&mut self.left_cgroups) {
+            if self.bulkhead_at_or_below(&path).is_some() {
+                self.left_cgroups.push((path, ticket));
+                continue;
+            }
             let bulkhead = self.bulkheads.iter().find_map(|(name, live)| {
                 let name_of_run = path.strip_prefix(live.cgroup.path()).ok()?.to_str()?;
                 let is_run = !name_of_run.is_empty() && !name_of_run.contains('/');

@@ -177,6 +177,19 @@ impl State {
         places.iter().flat_map(|place| self.forget_run(place)).collect()
     }
 
+    /// A run's cgroup that has become a bulkhead's, or holds one, is a run's no more.
+    pub(super) fn drop_runs_of_bulkheads(&mut self) {
+        let is_one = |(_, run): &(&Place, &Run)| {
+            run.sub.as_ref().is_some_and(|s| self.bulkhead_at_or_below(s.cgroup.path()).is_some())
+        };
+        let places: Vec<Place> =
+            self.members.runs.iter().filter(is_one).map(|(place, _)| place.clone()).collect();
+        for place in places {
+            let made = self.forget_run(&place);
+            self.left_cgroups.extend(made);
+        }
+    }
+
     fn forget_run(&mut self, place: &Place) -> Vec<(PathBuf, Ticket)> {
         let Some(sub) = self.members.runs.remove(place).and_then(|run| run.sub) else {
             return Vec::new();

@@ -119,9 +119,10 @@ impl Guard {
         let Some(cgroup) = state.cgroup_of(place) else { return Stage::Quiet };
         // The kernel's own kill takes all cgroups below, with the runs in them.
         let alone = !place.1.is_empty()
-            || state.members.of(&place.0).all(|(_, run)| {
-                run.sub.as_ref().is_none_or(|sub| matches!(sub.cgroup.populated(), Ok(false)))
-            });
+            || !cgroup.has_inner()
+                && state.members.of(&place.0).all(|(_, run)| {
+                    run.sub.as_ref().is_none_or(|sub| matches!(sub.cgroup.populated(), Ok(false)))
+                });
         let killed = if alone { cgroup.kill() } else { cgroup.signal(pids, End::Forced).map(drop) };
         match killed {
             Ok(()) => self.note_orphans("orphans_ended", place, pids, "SIGKILL"),

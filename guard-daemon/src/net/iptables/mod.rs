@@ -2,7 +2,7 @@
 //! with the commands `iptables` and `ip6tables`.
 //!
 //! Per fault and address family: a chain of our own, `GUARD-D<queue>P<pid>` in table `mangle`, with one
-//! rule (gate, then NFQUEUE), and one jump to it from OUTPUT for the bulkhead's cgroup. Both are
+//! rule (gate, then NFQUEUE) behind those that let bulkheads inside this one alone, and one jump to it from OUTPUT for the bulkhead's cgroup. Both are
 //! written to the undo log first. Nothing that does not bear our name is ever changed, and no
 //! rule is addressed by its number (that could hit another's rule after a concurrent change).
 //!
@@ -53,6 +53,8 @@ pub struct DelayRule {
     /// The bulkhead's cgroup, absolute from the root of the cgroup2 mount (of this process's
     /// cgroup namespace): `/agents/research`. It must exist. At most 511 bytes.
     pub cgroup_path: String,
+    /// Cgroups inside it, in the same form, whose packets are let alone: bulkheads of their own.
+    pub except: Vec<String>,
     /// Pinned socket-filter program that must match too. **Remove the rule before the pin**: the
     /// legacy flavour of iptables reads it again at every change of the table, anybody's.
     pub gate: Option<PathBuf>,
@@ -173,6 +175,9 @@ fn install_family(
         return Err(error);
     }
     tickets.push((tables.0, ticket));
+    for inner in &rule.except {
+        tables.run(&["-A", &chain, "-m", "cgroup", "--path", inner, "-j", "RETURN"])?;
+    }
     let queue = rule.queue.to_string();
     let gate = rule.gate.as_ref().map(|path| path.to_string_lossy());
     let mut arguments = vec!["-A", &chain];

@@ -109,11 +109,18 @@ fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
         old.bulkheads.iter().map(|b| (b.name.as_str(), b)).collect();
     let after: HashSet<&str> = new.bulkheads.iter().map(|b| b.name.as_str()).collect();
     for gone in old.bulkheads.iter().filter(|b| !after.contains(b.name.as_str())) {
-        lines.push(format!(
-            "bulkhead {} removed: the processes in {} are no longer guarded",
-            gone.name,
-            gone.cgroup.display()
-        ));
+        let (name, cgroup) = (&gone.name, gone.cgroup.display());
+        let stays = |outer: &&str| after.contains(outer);
+        lines.push(match old.outers(name).into_iter().find(stays) {
+            Some(outer) => {
+                format!(
+                    "bulkhead {name} removed: the processes in {cgroup} are those of {outer} now"
+                )
+            }
+            None => {
+                format!("bulkhead {name} removed: the processes in {cgroup} are no longer guarded")
+            }
+        });
     }
     for bulkhead in &new.bulkheads {
         let (name, cgroup) = (&bulkhead.name, bulkhead.cgroup.display());

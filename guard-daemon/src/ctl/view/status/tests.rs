@@ -58,6 +58,7 @@ fn bulkhead(name: &str, services: Vec<ServiceStatus>) -> BulkheadStatus {
         name: name.into(),
         cgroup: format!("/sys/fs/cgroup/{name}"),
         state: "attached".into(),
+        inside: Vec::new(),
         matches: Vec::new(),
         processes: 3,
         orphans: 0,
