@@ -3,6 +3,7 @@
 #![allow(deprecated, reason = "cgroup storage works from 5.18 on; its successor needs 6.2")]
 
 mod limits;
+mod pacing;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -31,6 +32,7 @@ use guard_common::logic::{burst, jitter, random};
 pub(crate) use limits::{
     creation_counts, limits, limits_of, pressure, pressure_refused, retry_budget,
 };
+pub(crate) use pacing::{hold_flow, paced, remember_paced};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
 const NO_PREALLOC: u32 = 1;

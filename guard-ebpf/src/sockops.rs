@@ -18,7 +18,7 @@ use guard_common::abi::socket::{
 };
 
 use crate::classify::{self, Address};
-use crate::{atomics, breaker, emit, hygiene, maps, socket};
+use crate::{atomics, breaker, emit, hygiene, maps, pacing, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -108,6 +108,7 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
     }
     breaker::connected(state, now_ns);
     hygiene::established(ctx, state);
+    pacing::follow(state, cookie(ctx));
     // The exchange to come starts clean.
     if state.flags & SOCKET_FAULTED != 0 {
         atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);

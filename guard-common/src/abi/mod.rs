@@ -12,6 +12,7 @@ pub mod hygiene;
 pub mod ids;
 pub mod limits;
 pub mod outcome;
+pub mod pacing;
 pub mod policy;
 pub mod pressure;
 pub mod socket;
@@ -19,7 +20,7 @@ pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 7;
+pub const ABI_VERSION: u32 = 8;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

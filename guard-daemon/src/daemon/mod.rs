@@ -20,6 +20,7 @@ mod hygiene;
 mod keeping;
 mod limits;
 mod members;
+mod pacing;
 mod pressure;
 mod reload;
 mod resources;
@@ -30,6 +31,7 @@ mod schedules;
 mod start;
 mod state;
 mod status;
+mod storms;
 mod threads;
 mod waits;
 

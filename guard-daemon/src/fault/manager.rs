@@ -223,7 +223,8 @@ impl FaultManager {
         // From here on the fault owns what `take_down` removes.
         let delay = fault.delay.insert(Delay { gate, queue, rule: None, failure: None });
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
-        let rule = DelayRule { queue, cgroup_path: context.cgroup.clone(), gate: Some(path) };
+        let rule =
+            DelayRule { queue, cgroup_paths: vec![context.cgroup.clone()], gate: Some(path) };
         let installed = iptables::install(&rule, context.undo)?;
         fault.warnings.extend(installed.warning.clone());
         delay.rule = Some(installed);
@@ -362,6 +363,11 @@ impl FaultManager {
     /// Where the gates are pinned.
     pub fn gates_directory(&self) -> &Path {
         self.bpffs.path()
+    }
+
+    /// Mounts the file system of the gates, if it is not.
+    pub fn mount_gates(&mut self, undo: &mut UndoLog) -> Result<(), BpffsError> {
+        self.bpffs.mount(undo)
     }
 
     /// Takes the file system of the gates off the host; for a clean stop, after the last fault.

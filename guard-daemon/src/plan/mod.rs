@@ -14,6 +14,7 @@ mod ids;
 mod kinds;
 mod limits;
 mod orphans;
+mod pacing;
 mod resources;
 mod schedule;
 mod words;
@@ -27,6 +28,7 @@ pub use ids::{Ids, OTHER};
 pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub use orphans::OrphanPlan;
+pub use pacing::{PACING_MAX_DELAY, PacePlan, StormPlan};
 pub use resources::{LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;
 

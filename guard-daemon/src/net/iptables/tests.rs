@@ -40,7 +40,7 @@ impl Cgroup {
     }
 
     fn rule(&self, queue: u16) -> DelayRule {
-        DelayRule { queue, cgroup_path: format!("/{}", self.name), gate: None }
+        DelayRule { queue, cgroup_paths: vec![format!("/{}", self.name)], gate: None }
     }
 }
 
@@ -136,15 +136,18 @@ fn root_failed_install_leaves_nothing_and_says_why() {
     }
     in_own_netns(|| {
         let (dir, mut log) = log();
-        let rule =
-            DelayRule { queue: 1, cgroup_path: "/guard-test/is/not/there".to_owned(), gate: None };
+        let rule = DelayRule {
+            queue: 1,
+            cgroup_paths: vec!["/guard-test/is/not/there".to_owned()],
+            gate: None,
+        };
         let error = install(&rule, &mut log).unwrap_err().to_string();
         assert!(error.contains("/guard-test/is/not/there"), "{error}");
         assert!(error.contains("must exist"), "{error}");
         assert_eq!(list_leftovers(), [""; 0]);
 
         let gate = Some(PathBuf::from("/sys/fs/bpf/guard-test/no-gate"));
-        let rule = DelayRule { cgroup_path: "/".to_owned(), gate, ..rule };
+        let rule = DelayRule { cgroup_paths: vec!["/".to_owned()], gate, ..rule };
         let error = install(&rule, &mut log).unwrap_err().to_string();
         assert!(error.contains("/sys/fs/bpf/guard-test/no-gate"), "{error}");
 
