@@ -17,8 +17,8 @@ use crate::faults::{self, Decision};
 use crate::headers::{TCP_SYN, TCP_SYN_ACK, bytes};
 use crate::{atomics, maps, socket};
 
-const PASS: i64 = 0;
-const QUEUE: i64 = 1;
+pub(crate) const PASS: i64 = 0;
+pub(crate) const QUEUE: i64 = 1;
 const IPPROTO_TCP: u8 = 6;
 const IPPROTO_UDP: u8 = 17;
 const TCP_FLAGS_OFFSET: usize = 13;
@@ -27,13 +27,15 @@ const UDP_HEADER_BYTES: u32 = 8;
 
 /// Where an outgoing packet goes.
 #[derive(Clone, Copy)]
-struct Outgoing {
-    address: Address,
-    source_port: u16,
-    destination_port: u16,
-    tcp: bool,
-    tcp_flags: u8,
-    payload: bool,
+pub(crate) struct Outgoing {
+    pub(crate) address: Address,
+    pub(crate) source_port: u16,
+    pub(crate) destination_port: u16,
+    pub(crate) tcp: bool,
+    pub(crate) tcp_flags: u8,
+    pub(crate) payload: bool,
+    pub(crate) payload_offset: u32,
+    pub(crate) payload_bytes: u32,
 }
 
 /// Whether the fault of this gate holds the packet.
@@ -139,7 +141,7 @@ fn accepted(ctx: &SkBuffContext, control: &Control, packet: Outgoing) -> bool {
 }
 
 #[inline(always)]
-fn outgoing(ctx: &SkBuffContext) -> Option<Outgoing> {
+pub(crate) fn outgoing(ctx: &SkBuffContext) -> Option<Outgoing> {
     let skb = ctx.skb.skb;
     let [version] = bytes::<1>(skb, 0)?;
     let (address, protocol, l4_offset) = match version >> 4 {
@@ -168,13 +170,17 @@ fn outgoing(ctx: &SkBuffContext) -> Option<Outgoing> {
     } else {
         UDP_HEADER_BYTES
     };
+    let payload_offset = l4_offset as u32 + header_bytes;
+    // SAFETY: a field of the context.
+    let payload_bytes = unsafe { (*skb).len }.saturating_sub(payload_offset);
     Some(Outgoing {
         address,
         source_port: u16::from_be_bytes([ports[0], ports[1]]),
         destination_port: u16::from_be_bytes([ports[2], ports[3]]),
         tcp,
         tcp_flags,
-        // SAFETY: a field of the context.
-        payload: unsafe { (*skb).len } > l4_offset as u32 + header_bytes,
+        payload: payload_bytes != 0,
+        payload_offset,
+        payload_bytes,
     })
 }

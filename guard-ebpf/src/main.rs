@@ -23,6 +23,7 @@ mod hygiene;
 mod limits;
 mod maps;
 mod nesting;
+mod pacing;
 mod packet;
 mod plain;
 mod pressure;
@@ -76,6 +77,12 @@ fn guard_socket(ctx: SockContext) -> i32 {
 #[cgroup_sock(sock_release)]
 fn guard_release(ctx: SockContext) -> i32 {
     release::release(&ctx)
+}
+
+/// The gate of paced calls.
+#[socket_filter]
+fn guard_pace(ctx: SkBuffContext) -> i64 {
+    pacing::gate::gate(&ctx)
 }
 
 /// One gate program per NFQUEUE delay slot: a packet filter takes no argument, so that each slot

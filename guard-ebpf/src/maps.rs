@@ -4,6 +4,7 @@
 
 mod limits;
 mod nesting;
+mod pacing;
 
 use aya_ebpf::Global;
 use aya_ebpf::bindings::BPF_NOEXIST;
@@ -33,6 +34,7 @@ pub(crate) use limits::{
     creation_counts, limits, limits_of, pressure, pressure_refused, retry_budget,
 };
 pub(crate) use nesting::{nest_state, nest_state_or_zero, outers};
+pub(crate) use pacing::{hold_flow, paced, remember_paced};
 
 /// Storage of no preallocated entries (`BPF_F_NO_PREALLOC`): a pair that never talks costs nothing.
 const NO_PREALLOC: u32 = 1;

@@ -20,7 +20,7 @@ use guard_common::abi::socket::{
 use guard_common::logic::unacknowledged;
 
 use crate::classify::{self, Address};
-use crate::{atomics, breaker, emit, hygiene, maps, nesting, socket};
+use crate::{atomics, breaker, emit, hygiene, maps, nesting, pacing, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -125,6 +125,7 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
     }
     breaker::connected(state, now_ns);
     hygiene::established(ctx, state);
+    pacing::follow(state, cookie(ctx));
     // The exchange to come starts clean.
     if state.flags & SOCKET_FAULTED != 0 {
         atomics::clear_bits(&raw mut state.flags, SOCKET_FAULTED);

@@ -5,7 +5,7 @@
 #![allow(clippy::float_cmp, reason = "counters are whole numbers, also where metrics are f64")]
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testbed::agent::{AgentProcess, Record};
 use testbed::guardd::Guardd;
@@ -18,7 +18,8 @@ mod rig;
 
 use bystander::Bystander;
 use rig::{
-    Metered, RESEARCH, agent, clear, good_calls, inject, inject_code, pair, pair_when, start, url,
+    Metered, RESEARCH, WRITING, agent, clear, good_calls, inject, inject_code, metric, pair,
+    pair_when, start, start_breakers, url,
 };
 
 /// `fq` on the loopback device for as long as this lives.
@@ -174,4 +175,35 @@ fn departure_times_are_chosen_where_fq_is_there_when_a_fault_begins() {
     assert!(beyond.code == 0 && beyond.stdout.contains("engine nfqueue"), "{beyond:?}");
     assert_eq!(scene.guardd.ctl(&["fault", "clear", "--all"]).unwrap().code, 0);
     scene.bystander.end(&scene.guardd, "api");
+}
+
+#[test]
+fn departure_times_pace_calls() {
+    if !requires::vm("departure_times_pace_calls") {
+        return;
+    }
+    let _fq = Fq::new();
+    let server = Metered::start(&["127.0.0.1:0"]);
+    let target = server.addresses[0];
+    let research = "max_calls_per_second = 2\nmax_calls_burst = 1\npacing_max_delay = \"5s\"";
+    let guardd = start_breakers(target, "", "slow_after = \"300ms\"", research);
+    let mut bystander = agent(&guardd, WRITING, &url(target), &["--keep-alive"]);
+    let mut kept = agent(&guardd, RESEARCH, &url(target), &["--keep-alive"]);
+    let began = Instant::now();
+    good_calls(&mut kept, 6);
+    let took = began.elapsed().as_secs_f64();
+    let late = timing::at_most(Duration::from_secs(1)).as_secs_f64();
+    assert!((2.4..2.5 + late).contains(&took), "six calls, 0.5 s apart: {took} s");
+    // (Both engines are at work: of `other` nobody knows by which device it goes.)
+    assert!(fastest_ms(&good_calls(&mut bystander, 5)) < calm_ms());
+    let seen = pair(&guardd, RESEARCH, "api");
+    assert_eq!((seen.call("success"), seen.all_calls()), (6, 6), "{seen:?}");
+    assert!(seen.p50_seconds.unwrap() < 0.3, "the hold is not the service's: {seen:?}");
+    let labels = ["bulkhead=\"research\"", "destination=\"api\""];
+    let paced = metric(&guardd, "guard_paced_calls_total", &labels);
+    assert!((3.0..=5.0).contains(&paced), "{paced}");
+    let status = guardd.ctl_json(&["status"]).unwrap().to_string();
+    assert!(status.contains("\"pacing_engine\":\"edt\""), "{status}");
+    drop((bystander, kept));
+    guardd.finish().unwrap();
 }

@@ -33,7 +33,7 @@ pub const WHY_NAMES: [&str; why::COUNT] = ["connections", "retries", "retry_budg
 pub const BLOCKED_BUDGET: u32 = 1;
 
 /// One slot. What is allowed and what is stand in different lines of memory: the one is read by
-/// every connect, the other written.
+/// every connect, the others written, by connects and by calls.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LimitSlot {
@@ -53,10 +53,14 @@ pub struct LimitSlot {
     pub budgeted: u32,
     /// Place of the pair's breaker, which knows of failures, plus one; 0 = it has none.
     pub breaker: u32,
-    /// Zero.
-    pub pad: u32,
-    /// Zero.
-    pub pad2: [u64; 3],
+    /// Place of the slot that all bulkheads share for the service, plus one; 0 = there is none.
+    pub shared: u32,
+    /// Calls are paced: time between two, ns; 0 = no limit of their rate.
+    pub pace_interval_ns: u64,
+    /// Time that calls may be ahead of that pace, ns: all but one call of a burst.
+    pub pace_burst_ns: u64,
+    /// Longest time that a call is held, ns; one that would wait longer passes.
+    pub pace_max_wait_ns: u64,
     /// Connections open now. Changed by compare-and-swap alone.
     pub connections: u64,
     /// The window of retries: see `logic::retry`. Changed by compare-and-swap alone.
@@ -67,6 +71,23 @@ pub struct LimitSlot {
     pub rejected: [u64; why::COUNT],
     /// Calls that monitor mode alone let pass.
     pub would_have: u64,
+    /// When the next call would be in time without a burst (boottime ns): see `logic::pacing`.
+    /// Changed by compare-and-swap alone.
+    pub pace_due_ns: u64,
+    /// Calls that were held.
+    pub paced: u64,
+    /// For how long, in sum, ns.
+    pub paced_ns: u64,
+    /// Calls that passed, because they would have waited too long.
+    pub pace_over: u64,
+    /// Calls that monitor mode alone did not hold.
+    pub pace_would: u64,
+    /// Who holds: `pacing::PACE_*`. Written by the daemon.
+    pub pace_engine: u32,
+    /// Zero.
+    pub pad: u32,
+    /// Zero.
+    pub pad2: [u64; 2],
 }
 
 /// The host's budget of retries, filled by the daemon, in thousandths of a retry.
@@ -84,8 +105,9 @@ pub struct RetryBudget {
 pub const ONE_RETRY: u64 = 1000;
 
 const _: () = {
-    assert!(size_of::<LimitSlot>() == 128);
+    assert!(size_of::<LimitSlot>() == 192);
     assert!(core::mem::offset_of!(LimitSlot, connections) == 64);
+    assert!(core::mem::offset_of!(LimitSlot, pace_due_ns) == 128);
     assert!(size_of::<RetryBudget>() == 16);
 };
 pod!(LimitSlot, RetryBudget);

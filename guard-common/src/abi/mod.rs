@@ -13,6 +13,7 @@ pub mod ids;
 pub mod limits;
 pub mod nesting;
 pub mod outcome;
+pub mod pacing;
 pub mod policy;
 pub mod pressure;
 pub mod socket;

@@ -15,6 +15,8 @@ pub const FLAG_ANY_PORT_ENDPOINTS: u32 = 2;
 pub const FLAG_HOLDS: u32 = 4;
 /// Some bulkhead under pressure refuses new connections.
 pub const FLAG_PRESSURE: u32 = 0x100;
+/// The calls of some bulkhead or service are paced.
+pub const FLAG_PACING: u32 = 0x200;
 
 /// Some bulkhead lies inside another, or did: hooks look whose a socket is. Once set it stays.
 pub const FLAG_NESTING: u32 = 0x1000;

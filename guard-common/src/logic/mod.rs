@@ -19,6 +19,7 @@ pub mod http;
 pub mod hygiene;
 pub mod jitter;
 pub mod outcome;
+pub mod pacing;
 pub mod random;
 pub mod retry;
 pub mod tls;

@@ -205,7 +205,7 @@ pub struct Wait {
     pub service: String,
     /// Peer address and port.
     pub peer: String,
-    /// `connecting`, `first_byte`, `quiet`, `unacknowledged` or `peer_closed`.
+    /// `connecting`, `paced`, `first_byte`, `quiet`, `unacknowledged` or `peer_closed`.
     pub state: String,
     /// How long it has been so, seconds.
     pub seconds: f64,

@@ -154,6 +154,7 @@ impl Guard {
         checks.push(limits::controllers());
         checks.extend(limits::enforced(&self.lock()));
         checks.push(delay(&self.engines));
+        checks.extend(self.pacing_check());
         checks.push(tls());
         checks.extend(self.bulkhead_checks());
         checks.extend(self.audit_checks());
@@ -163,6 +164,22 @@ impl Guard {
         checks.push(self.events_check());
         checks.sort_by_key(|check| check.result);
         Doctor { schema: "guard.doctor/1".to_owned(), checks }
+    }
+
+    /// Nothing where no rate is limited.
+    fn pacing_check(&self) -> Option<Check> {
+        let state = self.lock();
+        let problems: Vec<_> = state.pacing.problems().collect();
+        if !problems.is_empty() {
+            return Some(problem(
+                CheckResult::Warning,
+                "pacing",
+                problems.join("; "),
+                "calls that come too fast are not held",
+                "apt install iptables; or tc qdisc replace dev DEVICE root fq; see docs/guide/limits.md",
+            ));
+        }
+        state.pacing.is_on().then(|| ok("pacing", "calls above max_calls_per_second are held"))
     }
 
     fn bulkhead_checks(&self) -> Vec<Check> {

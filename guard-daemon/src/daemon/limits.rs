@@ -8,17 +8,18 @@ use nix::errno::Errno;
 
 use super::bulkheads::LiveBulkhead;
 use super::error::DaemonError;
+use super::pacing::{bucket, shared};
 use super::state::State;
 use super::waits::ZERO_PAIRS;
 use crate::control::api::LimitStatus;
-use crate::kernel::{LimitPolicy, LimitView, boottime_ns};
+use crate::kernel::{LimitPolicy, LimitView, PacePolicy, boottime_ns};
 use crate::observe::limit_status;
 use crate::plan::{Ids, LimitSettings};
 use crate::telemetry::metrics::LimitSample;
 
 /// The settings as the kernel wants them.
-fn policy(plan: &LimitSettings, blocked: u32) -> LimitPolicy {
-    let LimitSettings { max_connections, retries, errno } = *plan;
+fn policy(plan: &LimitSettings, blocked: u32, pace: PacePolicy) -> LimitPolicy {
+    let LimitSettings { max_connections, retries, errno, pace: _, pacing_max_delay: _ } = *plan;
     LimitPolicy {
         max_connections: max_connections.unwrap_or(0),
         max_retries: retries.map_or(RETRIES_UNLIMITED, |retries| retries.max),
@@ -27,6 +28,7 @@ fn policy(plan: &LimitSettings, blocked: u32) -> LimitPolicy {
         budgeted: retries.is_some(),
         blocked,
         errno: errno.unwrap_or(Errno::ECONNREFUSED) as u32,
+        pace,
     }
 }
 
@@ -64,17 +66,24 @@ impl State {
         &mut self,
         pairs: &BTreeMap<PairKey, (String, String)>,
     ) -> Result<(), DaemonError> {
+        self.choose_pacing(pairs);
         let mut wanted = BTreeMap::new();
         for (name, live) in &self.bulkheads {
             let whole = PairKey { bulkhead: live.id, service: SERVICE_ALL };
-            wanted.insert(whole, policy(&self.plan.limits.of_bulkhead(name), self.blocked(whole)));
+            let plan = self.plan.limits.of_bulkhead(name);
+            wanted.insert(whole, policy(&plan, self.blocked(whole), bucket(plan.pace)));
         }
         for (pair, (bulkhead, service)) in pairs {
-            wanted.insert(
-                *pair,
-                policy(&self.plan.limits.of_pair(bulkhead, service), self.blocked(*pair)),
-            );
+            let plan = self.plan.limits.of_pair(bulkhead, service);
+            let pace = self.pacing.policy(*pair, plan.pace);
+            wanted.insert(*pair, policy(&plan, self.blocked(*pair), pace));
+            if let Some(pace) = self.plan.limits.of_services.get(service) {
+                let none = LimitSettings::default();
+                wanted.insert(shared(pair.service), policy(&none, 0, bucket(Some(*pace))));
+            }
         }
-        self.kernel.set_limits(&wanted).map_err(Into::into)
+        self.kernel.set_limits(&wanted)?;
+        self.hold_paced();
+        Ok(())
     }
 }

@@ -21,6 +21,7 @@ mod keeping;
 mod limits;
 mod members;
 mod nesting;
+mod pacing;
 mod pressure;
 mod reload;
 mod resources;
@@ -31,6 +32,7 @@ mod schedules;
 mod start;
 mod state;
 mod status;
+mod storms;
 mod threads;
 mod waits;
 

@@ -254,6 +254,7 @@ fn end_faults(guard: &Guard) {
     for id in state.faults.ids(None) {
         guard.end_fault(&mut state, id, "stopped");
     }
+    state.end_pacing();
     let state = &mut *state;
     if let Err(error) = state.faults.unmount(&mut state.undo) {
         tracing::error!(%error, "the file system of the gates stays; run guardctl cleanup");

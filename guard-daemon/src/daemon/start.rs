@@ -34,7 +34,7 @@ use crate::plan::Plan;
 const MIN_PAIRS: u32 = 65_536;
 /// Breakers that fit without a restart. Their memory is taken at the start: 2 MiB.
 const MIN_BREAKERS: u32 = 16_384;
-/// Slots of limits that fit without a restart. Their memory is taken at the start: 2 MiB.
+/// Slots of limits that fit without a restart. Their memory is taken at the start: 3 MiB.
 const MIN_LIMITS: u32 = 16_384;
 /// Endpoints, resolved addresses included, that fit without a restart.
 const MIN_ENDPOINTS: u32 = 65_536;
@@ -78,7 +78,7 @@ pub(super) fn start(
         pairs: MIN_PAIRS.max(pairs as u32),
         endpoints: MIN_ENDPOINTS.max(endpoints as u32 * 4),
         breakers: MIN_BREAKERS.max(pairs as u32),
-        limits: MIN_LIMITS.max((pairs + plan.bulkheads.len()) as u32),
+        limits: MIN_LIMITS.max((pairs + plan.bulkheads.len() + plan.services.len()) as u32),
     };
     let (mut keeping, Left { mut kernel, ids, modes, taken_over }) =
         Keeping::load(&plan, &mut undo, options)?;
@@ -103,6 +103,7 @@ pub(super) fn start(
         })
         .collect();
     let limits = super::resources::LimitBook::take_over(&mut undo);
+    let engines = Engines::probe();
     let state = State {
         limits,
         ladders: super::pressure::Ladders::default(),
@@ -128,6 +129,8 @@ pub(super) fn start(
         cut_rules: Arc::default(),
         retry_budget: super::retry_budget::RetryBudgetFill::default(),
         budgets: Budgets::load(&plan.daemon.state_dir),
+        pacing: super::pacing::Pacing::new(engines.clone()),
+        storms: super::storms::Storms::default(),
         cut_counts: BTreeMap::new(),
         stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),
@@ -141,7 +144,7 @@ pub(super) fn start(
         started: Instant::now(),
         ids,
         events: Arc::new(EventStore::default()),
-        engines: Engines::probe(),
+        engines,
         names: watch::Sender::new(names(&state.plan)),
         state: Mutex::new(state),
         scrapes: AtomicU64::new(0),

@@ -92,6 +92,10 @@ pub(crate) struct State {
     pub(crate) cut_rules: Arc<CutRules>,
     pub(crate) retry_budget: RetryBudgetFill,
     pub(crate) budgets: Budgets,
+    /// Calls that are held for their rate.
+    pub(crate) pacing: super::pacing::Pacing,
+    /// Storms that go on, and those that were.
+    pub(crate) storms: super::storms::Storms,
     pub(crate) cut_counts: CutCounts,
     /// Calls that were silent for long, by bulkhead and service.
     pub(crate) stalls: std::collections::BTreeMap<(String, String), u64>,
@@ -160,6 +164,9 @@ impl State {
         }
         if self.ladders.any_refused() {
             flags |= guard_common::abi::policy::FLAG_PRESSURE;
+        }
+        if self.pacing.is_on() {
+            flags |= guard_common::abi::policy::FLAG_PACING;
         }
         let control = Control {
             mode: if self.monitor() { MODE_MONITOR } else { MODE_ENFORCE },

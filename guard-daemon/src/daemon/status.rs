@@ -115,6 +115,8 @@ impl State {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }
         problems.extend(self.limits.problems());
+        problems.extend(self.pacing.problems());
+        problems.extend(self.storms.lines());
         if !self.reload_ok {
             problems.push("the last reload failed; the configuration before it is in force".into());
         }

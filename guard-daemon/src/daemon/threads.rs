@@ -167,7 +167,8 @@ impl Guard {
             }
         }
         let lease = state.plan.daemon.fault_lease;
-        if !state.faults.any() {
+        self.watch_storms(&mut state);
+        if !state.faults.any() && !state.pacing.is_on() {
             return TICK_IDLE.min(lease / 2);
         }
         if let Err(error) = self.renew_leases(&mut state) {
@@ -195,6 +196,7 @@ impl Guard {
             });
             self.end_fault(state, id, "engine failed");
         }
+        self.renew_pacing(state, until_ns, patience);
         Ok(until_ns)
     }
 
@@ -216,6 +218,7 @@ impl Guard {
             });
         }
         self.look_after_limits(&mut state);
+        self.follow_pacing(&mut state);
         if !state.resolved.has_old() {
             return;
         }

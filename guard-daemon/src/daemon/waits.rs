@@ -20,11 +20,12 @@ pub(super) const ZERO_PAIRS: usize = 1_000;
 impl Guard {
     /// Every hanging call. Blocking; the state is not locked while sockets are listed.
     pub(crate) fn waits_now(&self) -> Result<Waits, DaemonError> {
-        let (storage, bulkheads) = {
+        let (storage, bulkheads, paced) = {
             let state = self.lock();
-            (storage_of(&state)?, views(&state))
+            (storage_of(&state)?, views(&state), state.paced_sockets())
         };
-        Ok(with_ids(&self.ids, |ids| collect_waits(storage.as_fd(), &bulkheads, ids)))
+        let collect = |ids: &_| collect_waits(storage.as_fd(), &bulkheads, ids, paced.as_ref());
+        Ok(with_ids(&self.ids, collect))
     }
 
     /// Addresses that any socket of this host's namespace is connected to.
@@ -69,6 +70,7 @@ impl Guard {
             breakers: worth_a_series(self.breaker_records(&state)),
             limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
             retry_budget_left: state.retry_budget_left(),
+            storms: state.storms.samples(),
             transitions: transition_samples(&state),
             cuts: cut_samples(&state),
             stalls: state.stalls.iter().map(|(pair, n)| (pair.clone(), *n)).collect(),

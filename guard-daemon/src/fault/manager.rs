@@ -227,7 +227,7 @@ impl FaultManager {
         let path = context.kernel.open_gate(gate, fault.slot, self.bpffs.path())?;
         let rule = DelayRule {
             queue,
-            cgroup_path: context.cgroup.clone(),
+            cgroup_paths: vec![context.cgroup.clone()],
             except: context.inner.clone(),
             gate: Some(path),
         };
@@ -369,6 +369,11 @@ impl FaultManager {
     /// Where the gates are pinned.
     pub fn gates_directory(&self) -> &Path {
         self.bpffs.path()
+    }
+
+    /// Mounts the file system of the gates, if it is not.
+    pub fn mount_gates(&mut self, undo: &mut UndoLog) -> Result<(), BpffsError> {
+        self.bpffs.mount(undo)
     }
 
     /// Takes the file system of the gates off the host; for a clean stop, after the last fault.

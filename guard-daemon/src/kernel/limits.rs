@@ -9,6 +9,7 @@ use std::time::Duration;
 use aya::maps::{HashMap, MapData};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, ONE_RETRY, RetryBudget, SERVICE_ALL, why};
+use guard_common::abi::pacing::BULKHEAD_ALL;
 
 use super::clock::boottime_ns;
 use super::error::KernelError;
@@ -47,6 +48,21 @@ pub struct LimitPolicy {
     pub blocked: u32,
     /// What a rejected call gets.
     pub errno: u32,
+    /// How fast calls may begin.
+    pub pace: PacePolicy,
+}
+
+/// How fast the calls of a slot may begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PacePolicy {
+    /// Time between two, ns; 0 = no limit.
+    pub interval_ns: u64,
+    /// How far they may be ahead of that, ns.
+    pub burst_ns: u64,
+    /// Of a pair: for how long a call is held at most, ns.
+    pub max_wait_ns: u64,
+    /// Of a pair: `PACE_*`.
+    pub engine: u32,
 }
 
 /// The limits of a pair as they are now.
@@ -76,10 +92,10 @@ impl Kernel {
         for pair in gone {
             limits.remove(pair)?;
         }
-        // Those of whole bulkheads first: the others name them.
+        // Those of whole bulkheads, and of services, first: the others name them.
         for all in [true, false] {
             for (pair, policy) in wanted {
-                if (pair.service == SERVICE_ALL) == all {
+                if (pair.service == SERVICE_ALL || pair.bulkhead == BULKHEAD_ALL) == all {
                     limits.put(*pair, policy, breakers.place(*pair))?;
                 }
             }
@@ -160,6 +176,8 @@ impl Limits {
         }
         let all = PairKey { service: SERVICE_ALL, ..pair };
         let whole = self.known.places.get(&all).filter(|_| pair != all);
+        let of_service = PairKey { bulkhead: BULKHEAD_ALL, ..pair };
+        let shared = self.known.places.get(&of_service).filter(|_| pair != of_service);
         if known.is_none() {
             self.clear(at);
         }
@@ -169,6 +187,8 @@ impl Limits {
             (offset_of!(LimitSlot, errno), policy.errno),
             (offset_of!(LimitSlot, blocked), policy.blocked),
             (offset_of!(LimitSlot, whole), whole.map_or(0, |place| place + 1)),
+            (offset_of!(LimitSlot, shared), shared.map_or(0, |place| place + 1)),
+            (offset_of!(LimitSlot, pace_engine), policy.pace.engine),
             (offset_of!(LimitSlot, budgeted), u32::from(policy.budgeted)),
             (offset_of!(LimitSlot, breaker), breaker.map_or(0, |place| place + 1)),
         ] {
@@ -176,8 +196,15 @@ impl Limits {
                 half.store(value, Release);
             }
         }
-        if let Some(window) = self.slots.word(at, offset_of!(LimitSlot, retry_window_ns)) {
-            window.store(policy.retry_window_ns, Release);
+        for (offset, value) in [
+            (offset_of!(LimitSlot, retry_window_ns), policy.retry_window_ns),
+            (offset_of!(LimitSlot, pace_interval_ns), policy.pace.interval_ns),
+            (offset_of!(LimitSlot, pace_burst_ns), policy.pace.burst_ns),
+            (offset_of!(LimitSlot, pace_max_wait_ns), policy.pace.max_wait_ns),
+        ] {
+            if let Some(word) = self.slots.word(at, offset) {
+                word.store(value, Release);
+            }
         }
         if known.is_none() {
             self.of_pair
@@ -232,6 +259,15 @@ impl Limits {
             retries: word(offset_of!(LimitSlot, retries))?,
             rejected,
             would_have: word(offset_of!(LimitSlot, would_have))?,
+            pace_interval_ns: word(offset_of!(LimitSlot, pace_interval_ns))?,
+            pace_burst_ns: word(offset_of!(LimitSlot, pace_burst_ns))?,
+            pace_max_wait_ns: word(offset_of!(LimitSlot, pace_max_wait_ns))?,
+            pace_due_ns: word(offset_of!(LimitSlot, pace_due_ns))?,
+            paced: word(offset_of!(LimitSlot, paced))?,
+            paced_ns: word(offset_of!(LimitSlot, paced_ns))?,
+            pace_over: word(offset_of!(LimitSlot, pace_over))?,
+            pace_would: word(offset_of!(LimitSlot, pace_would))?,
+            pace_engine: half(offset_of!(LimitSlot, pace_engine))?,
             ..LimitSlot::default()
         })
     }

@@ -25,6 +25,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
 use super::limits::{Known as LimitsKnown, Limits};
+use super::pacing::{GATE, PacedSockets};
 use super::pins::{MAPS, Pins};
 use super::shared::SharedArray;
 use super::{OBJECT, btf};
@@ -101,6 +102,7 @@ pub struct Kernel {
     pub(super) creations: HashMap<MapData, CreationKey, CreationCounts>,
     pub(super) nesting: HashMap<MapData, u32, Outers>,
     pub(super) gates: Array<MapData, u32>,
+    pub(super) paced: PacedSockets,
     pub(super) lease: Option<Array<MapData, u64>>,
     pub(super) ring: Option<RingBuf<MapData>>,
     pub(super) options: LoadOptions,
@@ -148,6 +150,8 @@ impl Kernel {
         for (name, _) in PROGRAMS {
             load_program(&mut ebpf, name)?;
         }
+        // It uses maps that are in this process's memory alone afterwards.
+        load_program(&mut ebpf, GATE)?;
         let mut kernel = Self {
             control: take!(ebpf, "CONTROL"),
             endpoints: take!(ebpf, "ENDPOINTS"),
@@ -180,6 +184,7 @@ impl Kernel {
             creations: take!(ebpf, "CREATIONS"),
             nesting: take!(ebpf, "NESTING"),
             gates: take!(ebpf, "GATES"),
+            paced: PacedSockets::new(take!(ebpf, "PACED")),
             lease: Some(take!(ebpf, "LEASE")),
             ring: Some(take!(ebpf, "EVENTS")),
             heartbeat: take!(ebpf, "HEARTBEAT"),

@@ -11,6 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::error::KernelError;
 use super::gates::NAMES;
 use super::load::{LoadOptions, PROGRAMS, load, open, refused};
+use super::pacing::GATE;
 
 /// What one program costs the verifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub fn statistics() -> Result<Vec<ProgramStatistics>, KernelError> {
     let options = LoadOptions { pairs: 1024, endpoints: 4096, breakers: 1024, limits: 1024 };
     let (mut ebpf, _) = open(options, None, VerifierLogLevel::STATS)?;
     let mut all = Vec::new();
-    for name in PROGRAMS.iter().map(|(name, _)| *name).chain(NAMES) {
+    for name in PROGRAMS.iter().map(|(name, _)| *name).chain(NAMES).chain([GATE]) {
         let program =
             ebpf.program_mut(name).ok_or(KernelError::Missing { what: "program", name })?;
         let log = refused_for_want_of_a_descriptor(program, name)?;

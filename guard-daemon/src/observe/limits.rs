@@ -2,6 +2,7 @@
 
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, RETRIES_UNLIMITED, SERVICE_ALL, WHY_NAMES};
+use guard_common::abi::pacing::{PACE_EDT, PACE_NFQUEUE};
 use guard_common::logic::retry;
 
 use crate::control::api::LimitStatus;
@@ -22,8 +23,18 @@ pub fn limit_status(pair: PairKey, slot: &LimitSlot, ids: &Ids, now_ns: u64) -> 
         retry_window_seconds: window_ns as f64 / NS_PER_SECOND,
         retries_total: slot.retries,
         rejected: rejected.map(|(why, count)| ((*why).to_owned(), count)).collect(),
-        would_have: slot.would_have,
+        would_have: slot.would_have + slot.pace_would,
         blocked: slot.blocked != 0,
+        max_calls_per_second: (slot.pace_interval_ns > 0)
+            .then(|| (NS_PER_SECOND / slot.pace_interval_ns as f64 * 1e3).round() / 1e3),
+        pacing_engine: match slot.pace_engine {
+            PACE_EDT => Some("edt".to_owned()),
+            PACE_NFQUEUE => Some("nfqueue".to_owned()),
+            _ => None,
+        },
+        paced: slot.paced,
+        pacing_delay_seconds: slot.paced_ns as f64 / NS_PER_SECOND,
+        pacing_over: slot.pace_over,
     }
 }
 

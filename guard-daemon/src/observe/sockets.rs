@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd};
 use guard_common::abi::socket::SocketState as Remembered;
 
 use super::process;
-use crate::kernel::decode_socket;
+use crate::kernel::{PacedSockets, decode_socket};
 use crate::net::sock_diag::{self, DiagSocket};
 
 /// One socket that the hooks know.
@@ -21,16 +21,23 @@ pub struct GuardedSocket {
 }
 
 /// Every socket with guard's storage, in guardd's network namespace and in those of the given
-/// processes, and what could not be listed. Blocking.
+/// processes, and what could not be listed. A call that `paced` holds, which the hooks have not seen
+/// leave, begins when it may go. Blocking.
 pub fn guarded_sockets(
     storage: BorrowedFd<'_>,
     foreign: impl Iterator<Item = u32>,
+    paced: Option<&PacedSockets>,
 ) -> (Vec<GuardedSocket>, Vec<String>) {
     let mut problems = Vec::new();
     let mut sockets = Vec::new();
     let mut take = |found: Vec<DiagSocket>, namespace_of| {
         sockets.extend(found.into_iter().filter_map(|socket| {
-            let remembered = decode_socket(socket.storage.as_ref()?)?;
+            let mut remembered = decode_socket(socket.storage.as_ref()?)?;
+            if remembered.exchange_start_ns == 0
+                && let Some(until_ns) = paced.and_then(|paced| paced.held_until_ns(socket.cookie))
+            {
+                remembered.exchange_start_ns = until_ns;
+            }
             Some(GuardedSocket { socket, remembered, namespace_of })
         }));
     };

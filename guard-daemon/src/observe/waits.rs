@@ -13,7 +13,7 @@ use super::decode::peer_text;
 use super::process;
 use super::sockets::{GuardedSocket, guarded_sockets};
 use crate::control::api::{Wait, Waits};
-use crate::kernel::boottime_ns;
+use crate::kernel::{PacedSockets, boottime_ns};
 use crate::net::sock_diag::{DiagSocket, SocketState};
 use crate::plan::Ids;
 
@@ -33,9 +33,10 @@ pub fn collect(
     storage: BorrowedFd<'_>,
     bulkheads: &BTreeMap<u32, BulkheadView>,
     ids: &Ids,
+    paced: Option<&PacedSockets>,
 ) -> Waits {
     let foreign = bulkheads.values().flat_map(|view| &view.foreign_namespaces).copied();
-    let (sockets, problems) = guarded_sockets(storage, foreign);
+    let (sockets, problems) = guarded_sockets(storage, foreign, paced);
     let mut owners: HashMap<u32, HashMap<u32, u32>> = HashMap::new();
     let now_ns = boottime_ns();
     let mut waits: Vec<_> = sockets
@@ -133,6 +134,14 @@ fn stream(
         // Closing, or not connected: nobody waits for an answer.
         _ => return None,
     }
+    let word = remembered.exchange_start_ns;
+    let begins_ns = word & !EXCHANGE_HANDSHAKE;
+    if begins_ns > now_ns {
+        // To TCP, what is held is sent and not acknowledged.
+        let left = std::time::Duration::from_nanos(begins_ns - now_ns).as_secs_f64();
+        let verdict = format!("guard holds the call for its pace: {left:.1} s to go");
+        return Some(("paced", sent_ago, verdict));
+    }
     if let Some(tcp) = tcp.filter(|tcp| tcp.retransmits > 0 && tcp.unacked > 0) {
         return Some((
             "unacknowledged",
@@ -140,9 +149,8 @@ fn stream(
             format!("{} retransmissions unanswered: the path or the peer is dead", tcp.retransmits),
         ));
     }
-    let word = remembered.exchange_start_ns;
     if word != 0 {
-        let seconds = seconds_since(word & !EXCHANGE_HANDSHAKE, now_ns);
+        let seconds = seconds_since(begins_ns, now_ns);
         let verdict = if word & EXCHANGE_HANDSHAKE != 0 {
             "TLS handshake unanswered"
         } else if socket.send_queue == 0 {
@@ -216,6 +224,11 @@ mod tests {
         assert_eq!(
             judged(SocketState::Established, unacked, since(380)),
             Some(("unacknowledged".into(), 9.0))
+        );
+        assert_eq!(
+            judged(SocketState::Established, unacked, since(520)),
+            Some(("paced".into(), 9.0)),
+            "what guard holds is no dead path"
         );
         let idle = Remembered { answer_ns: SECOND_NS, ..Remembered::default() };
         let silent =

@@ -15,6 +15,7 @@ mod kinds;
 mod limits;
 mod nesting;
 mod orphans;
+mod pacing;
 mod resources;
 mod schedule;
 mod words;
@@ -29,6 +30,7 @@ pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
 pub(crate) use nesting::{around, lies_inside};
 pub use orphans::OrphanPlan;
+pub use pacing::{PACING_MAX_DELAY, PacePlan, StormPlan};
 pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
 pub use schedule::SchedulePlan;
 

@@ -24,7 +24,7 @@ mod schedules;
 mod sockets;
 
 pub use breakers::{CutSample, TransitionSample};
-pub use limits::LimitSample;
+pub use limits::{LimitSample, StormSample};
 pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
 pub use sockets::{CreationSample, UnguardedSample};
@@ -56,6 +56,8 @@ pub struct Sample {
     pub limits: Vec<LimitSample>,
     /// Retries that the host's budget has left, where any are limited.
     pub retry_budget_left: Option<f64>,
+    /// Storms of calls.
+    pub storms: Vec<StormSample>,
     /// What they did since the start.
     pub transitions: Vec<TransitionSample>,
     /// Connections that guard ended.

@@ -7,7 +7,7 @@ use aya_ebpf::programs::SkBuffContext;
 use guard_common::abi::fault::{
     DIRECTION_EGRESS, DIRECTION_INGRESS, PACKET_CONNECT, PACKET_PAYLOAD, PACKET_TCP, Subject,
 };
-use guard_common::abi::policy::{Control, FLAG_HOLDS};
+use guard_common::abi::policy::{Control, FLAG_HOLDS, FLAG_PACING};
 use guard_common::abi::socket::{
     SOCKET_FAULTED, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
 };
@@ -16,7 +16,7 @@ use guard_common::logic::fault;
 
 use crate::faults::PacketVerdict;
 use crate::headers::{self, Headers, TCP_FIN, TCP_RST, TCP_SYN, TCP_SYN_ACK};
-use crate::{atomics, breaker, classify, faults, maps, nesting, socket};
+use crate::{atomics, breaker, classify, faults, maps, nesting, pacing, socket};
 
 mod adopt;
 mod received;
@@ -96,6 +96,11 @@ fn packet(ctx: &SkBuffContext, sent: bool) -> PacketVerdict {
         maps::forget_queued(cookie(ctx));
     }
     let verdict = disturb(ctx, control, state, stats, &headers, sent);
+    if sent && control.flags & FLAG_PACING != 0 {
+        let tcp = u32::from(headers.tcp_flags != 0 && verdict != PacketVerdict::Dropped);
+        let (offset, bytes) = (headers.payload_offset, headers.payload_bytes);
+        pacing::guard_pace_leaves(skb, state, offset, bytes, tcp);
+    }
     if sent {
         sent::on_sent(ctx, state, stats, &headers, verdict);
     } else if verdict != PacketVerdict::Dropped {
@@ -176,7 +181,7 @@ fn subject(ctx: &SkBuffContext, state: &SocketState, headers: &Headers, sent: bo
 
 /// Sets the earliest departure time, never earlier than one that is set already.
 #[inline(always)]
-fn depart_later(skb: *mut __sk_buff, delay_ns: u64) {
+pub(crate) fn depart_later(skb: *mut __sk_buff, delay_ns: u64) {
     // SAFETY: a writable field of an egress context; the clock helper has no arguments.
     unsafe {
         let now_ns = bpf_ktime_get_ns();

@@ -15,7 +15,7 @@ use guard_common::logic::{exchange, histogram};
 use super::cookie;
 use crate::answer::{self, Answer};
 use crate::headers::{Headers, TCP_FIN, TCP_RST};
-use crate::{atomics, breaker, emit, http, maps, socket};
+use crate::{atomics, breaker, emit, http, maps, pacing, socket};
 
 const SRTT_SHIFT: u32 = 3;
 /// Every so many answered calls of a connection its round-trip time is taken.
@@ -51,6 +51,7 @@ pub(super) fn on_received(
         if word != 0 {
             let answer = answer::of(ctx.skb.skb, state, headers, word);
             if !answer.goes_on && atomics::replace(&raw mut state.exchange_start_ns, word, 0) {
+                pacing::answered(cookie(ctx));
                 answered(ctx, sk, state, stats, headers, word, answer);
             }
         }

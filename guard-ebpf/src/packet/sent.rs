@@ -14,7 +14,7 @@ use guard_common::logic::tls::{self, FirstBytes};
 
 use crate::faults::PacketVerdict;
 use crate::headers::{self, Headers};
-use crate::{atomics, maps, socket};
+use crate::{atomics, maps, pacing, socket};
 
 /// A departure time older than this is no measure of when the packet was made.
 const MAX_HOLD_NS: u64 = 60_000_000_000;
@@ -67,7 +67,12 @@ extern "C" fn guard_exchange_begins(
         return 0;
     }
     let word = state.exchange_start_ns;
-    let next = exchange::on_sent(word, departed_ns(control, skb), first);
+    // A call begins when it leaves: what guard itself has held it for is none of the service's.
+    // SAFETY: the context is the helper's argument.
+    let held_until_ns = pacing::until_ns(unsafe { bpf_get_socket_cookie(skb.cast()) });
+    let left_ns = departed_ns(control, skb);
+    let began_ns = if held_until_ns > left_ns { held_until_ns } else { left_ns };
+    let next = exchange::on_sent(word, began_ns, first);
     if next == word || !atomics::replace(&raw mut state.exchange_start_ns, word, next) {
         return 0;
     }

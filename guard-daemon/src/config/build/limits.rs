@@ -2,17 +2,26 @@
 
 use crate::config::read::Node;
 use crate::config::text::signals;
-use crate::plan::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
+use crate::plan::{
+    BudgetPlan, LimitRules, LimitSettings, OnExhausted, PACING_MAX_DELAY, PacePlan,
+    RetryBudgetPlan, RetryPlan, StormPlan,
+};
 
 pub(super) fn limits(root: &Node) -> LimitRules {
     let mut rules = LimitRules::default();
     if let Some(budget) = root.table("defaults").and_then(|d| d.table("retry_budget")) {
         rules.retry_budget = retry_budget(budget);
     }
+    rules.storms = storms(root);
+    for service in root.named("services") {
+        rules.of_services.extend(pace(&service.node).map(|pace| (service.name.clone(), pace)));
+    }
     for bulkhead in root.named("bulkheads") {
         let (name, node) = (&bulkhead.name, &bulkhead.node);
         let limits = node.table("limits");
         let mut whole = settings(node);
+        let most = node.duration("pacing_max_delay");
+        whole.pacing_max_delay = most.filter(|most| *most != PACING_MAX_DELAY);
         let errno = limits.filter(|limits| limits.given("errno").is_some());
         whole.errno = errno.and_then(|limits| limits.text("errno")).and_then(signals::errno);
         rules.of_bulkheads.insert(name.clone(), whole);
@@ -36,7 +45,35 @@ fn settings(node: &Node) -> LimitSettings {
             Some(RetryPlan { max: number(retries, "max")?, window: retries.duration("window")? })
         }),
         errno: node.text("errno").and_then(signals::errno),
+        pace: pace(node),
+        pacing_max_delay: None,
     }
+}
+
+fn pace(node: &Node) -> Option<PacePlan> {
+    let burst = node.integer("max_calls_burst").and_then(|burst| u32::try_from(burst).ok());
+    node.number("max_calls_per_second").map(|rate| PacePlan::new(rate, burst))
+}
+
+fn storms(root: &Node) -> StormPlan {
+    let mut plan = StormPlan::default();
+    if let Some(node) = root.table("defaults").and_then(|defaults| defaults.table("storms")) {
+        let default = plan;
+        plan = StormPlan {
+            on: node.text("mode") != Some("off"),
+            except: default.except,
+            calls_per_second: node.number("calls_per_second").unwrap_or(default.calls_per_second),
+            max_answer_bytes: node.integer("max_answer").unwrap_or(default.max_answer_bytes),
+            max_answer_time: node.duration("max_answer_time").unwrap_or(default.max_answer_time),
+            lasting: node.duration("for").unwrap_or(default.lasting),
+        };
+    }
+    for service in root.named("services") {
+        if service.node.text("storms").is_some_and(|word| (word == "on") != plan.on) {
+            plan.except.insert(service.name.clone());
+        }
+    }
+    plan
 }
 
 fn retry_budget(node: &Node) -> RetryBudgetPlan {

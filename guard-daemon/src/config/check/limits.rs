@@ -7,8 +7,12 @@ use crate::config::sink::Sink;
 const AMOUNTS: [&str; 3] = ["bytes", "calls", "connects"];
 
 pub(super) fn check(root: &Node, sink: &mut Sink) {
+    for service in root.named("services") {
+        burst(&service.node, sink);
+    }
     for bulkhead in root.named("bulkheads") {
         let node = &bulkhead.node;
+        burst(node, sink);
         for budget in node.list("budgets") {
             if !AMOUNTS.iter().any(|key| budget.names(key)) {
                 let message = format!("`{}` limits nothing", budget.path);
@@ -19,8 +23,22 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         let Some(limits) = node.table("limits") else { continue };
         for service in limits.named("services") {
             connections(node, &service.node, sink);
+            burst(&service.node, sink);
         }
     }
+}
+
+/// A burst of calls that nothing paces.
+fn burst(node: &Node, sink: &mut Sink) {
+    let Some(field) = node.given("max_calls_burst") else { return };
+    if node.number("max_calls_per_second").is_some() {
+        return;
+    }
+    let message = format!("`{}` never acts without `max_calls_per_second`", field.path);
+    let found = sink
+        .make(Severity::Warning, &field.span, &field.path, message)
+        .help("set the rate beside it, or remove this");
+    sink.push(found);
 }
 
 /// A service's limit above the bulkhead's never acts.

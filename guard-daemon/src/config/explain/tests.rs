@@ -49,7 +49,12 @@ fn an_ambiguous_name_lists_what_it_may_mean() {
     assert!(error.ambiguous);
     assert_eq!(
         error.suggestions,
-        ["daemon.mode", "services.NAME.hygiene.mode", "defaults.breaker.mode"]
+        [
+            "daemon.mode",
+            "services.NAME.hygiene.mode",
+            "defaults.breaker.mode",
+            "defaults.storms.mode"
+        ]
     );
     assert_eq!(explain("mode"), None);
 }
@@ -78,7 +83,9 @@ fn words_of_guard_are_all_there() {
         assert_eq!(topic.kind, "class");
         assert!(topic.to_string().contains("(stall_warn)"), "{topic}");
     }
-    for state in ["connecting", "first_byte", "quiet", "unacknowledged", "peer_closed", "stalled"] {
+    for state in
+        ["connecting", "paced", "first_byte", "quiet", "unacknowledged", "peer_closed", "stalled"]
+    {
         assert_eq!(lookup(state).unwrap().kind, "wait");
     }
     assert_eq!(lookup("exit-codes").unwrap().facts.len(), 6);

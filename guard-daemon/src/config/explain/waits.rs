@@ -34,6 +34,15 @@ pub(super) fn all() -> Vec<Topic> {
         ),
         Topic::new(
             "wait",
+            "paced",
+            "guard itself holds the call, because calls come faster than `max_calls_per_second` allows.",
+        )
+        .fact("likely", "a loop, a burst, or a rate that is too low for the work")
+        .fact("ends as", "a call like any other, at the latest after `pacing_max_delay` (20s); the time \
+              for which it was held is not the service's")
+        .advice("`guardctl status` shows the rates and how long calls are held; a reload changes them."),
+        Topic::new(
+            "wait",
             "quiet",
             "An answer has begun, and no byte has come for a while.",
         )

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use guard_common::abi::creation::KIND_NAMES;
 
-use super::limits::{BUDGET, LIMITS, RETRIES};
+use super::limits::{
+    BUDGET, LIMITS, MAX_PACING_DELAY, RETRIES, max_calls_burst, max_calls_per_second,
+};
 use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR, breaker::BREAKER, hygiene, resources};
 
 /// `[bulkheads.NAME]`.
@@ -63,14 +65,21 @@ pub(super) static BULKHEAD: &[Key] = &[
         Absent::Words("those above"),
         "Timeouts of this bulkhead, by service.",
     ),
-    Key::new(
-        "max_calls_per_second",
-        Kind::Number { min: 0.001, max: 1_000_000.0 },
+    max_calls_per_second(
         Absent::Words("no limit"),
-        "Calls above this rate are paced, that is delayed, not refused.",
+        "Calls of the bulkhead above this rate are paced, that is delayed, not refused. A call is a \
+         request on a connection, new or open; TLS handshakes and datagrams are none.",
+    ),
+    max_calls_burst(),
+    Key::new(
+        "pacing_max_delay",
+        Kind::Duration { min: Duration::from_millis(100), max: MAX_PACING_DELAY },
+        Absent::Value("\"20s\""),
+        "Longest time for which a call is held; one that would wait longer passes at once, and is \
+         counted. Never more than half of the service's `hygiene.user_timeout`. Below what the \
+         bulkhead's clients wait for an answer, or they give up and try again.",
     )
-    .example("5")
-    .inert(),
+    .example("\"10s\""),
     Key::new(
         "retries",
         Kind::Table(RETRIES),

@@ -6,6 +6,66 @@ use super::{Absent, Key, Kind, MAX_SERVICES, Names, YEAR};
 
 const PIB: u64 = 1 << 50;
 
+/// Longest time for which pacing may hold a call: well below what TCP and hygiene wait.
+pub(crate) const MAX_PACING_DELAY: Duration = Duration::from_mins(5);
+
+/// `max_calls_per_second` of a bulkhead, a service, or both.
+pub(super) const fn max_calls_per_second(absent: Absent, about: &'static str) -> Key {
+    let kind = Kind::Number { min: 0.001, max: 1_000_000.0 };
+    Key::new("max_calls_per_second", kind, absent, about).example("5")
+}
+
+/// Beside it.
+pub(super) const fn max_calls_burst() -> Key {
+    Key::new(
+        "max_calls_burst",
+        Kind::Integer { min: 1, max: 1_000_000 },
+        Absent::Words("one second's worth of `max_calls_per_second`, at least 1"),
+        "Calls that may begin at once after a pause, before `max_calls_per_second` paces them.",
+    )
+    .example("10")
+}
+
+/// `[defaults.storms]`.
+pub(super) static STORMS: &[Key] = &[
+    Key::new(
+        "mode",
+        Kind::Choice(&["on", "off"]),
+        Absent::Value("\"on\""),
+        "Whether guard tells of storms: very many calls with tiny, fast answers, as a loop makes them \
+         that polls or tries again. It never acts on one by itself.",
+    )
+    .example("\"off\""),
+    Key::new(
+        "calls_per_second",
+        Kind::Number { min: 0.1, max: 1_000_000.0 },
+        Absent::Value("20"),
+        "A storm has at least so many answered calls a second, of one bulkhead to one service.",
+    )
+    .example("50"),
+    Key::new(
+        "max_answer",
+        Kind::Size { min: 1, max: PIB },
+        Absent::Value("\"4KiB\""),
+        "Its answers are no larger than this on average.",
+    )
+    .example("\"1KiB\""),
+    Key::new(
+        "max_answer_time",
+        Kind::Duration { min: Duration::from_millis(1), max: YEAR },
+        Absent::Value("\"100ms\""),
+        "They begin no later than this on average.",
+    )
+    .example("\"50ms\""),
+    Key::new(
+        "for",
+        Kind::Duration { min: Duration::from_secs(1), max: YEAR },
+        Absent::Value("\"15s\""),
+        "For how long all of that must hold.",
+    )
+    .example("\"60s\""),
+];
+
 /// `retries` of a bulkhead, or of one of its services.
 pub(super) static RETRIES: &[Key] = &[
     Key::new(
@@ -51,6 +111,12 @@ static OF_SERVICE: &[Key] = &[
         "Connections to the service that may be open at once.",
     )
     .example("8"),
+    max_calls_per_second(
+        Absent::Words("no limit but the bulkhead's and the service's own"),
+        "Calls to the service above this rate are paced, that is delayed, not refused. The rates of \
+         the bulkhead as a whole and of `[services.NAME]` hold too.",
+    ),
+    max_calls_burst(),
     Key::new(
         "retries",
         Kind::Table(RETRIES),

@@ -200,6 +200,12 @@ static DEFAULTS: &[Key] = &[
          add up to a storm.",
     ),
     Key::new(
+        "storms",
+        Kind::Table(limits::STORMS),
+        Absent::Words("the defaults of its keys: it is on"),
+        "What counts as a storm of calls.",
+    ),
+    Key::new(
         "hygiene",
         Kind::Table(hygiene::HYGIENE),
         Absent::Words("the defaults of its keys: it is on"),

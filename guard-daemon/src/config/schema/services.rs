@@ -1,5 +1,6 @@
 //! Keys of `[services.NAME]`.
 
+use super::limits::{max_calls_burst, max_calls_per_second};
 use super::{Absent, Key, Kind, hygiene};
 
 /// `[services.NAME]`.
@@ -35,6 +36,20 @@ pub(super) static SERVICE: &[Key] = &[
         "that of the service's class; none for `generic` and `mcp`",
     )),
     hygiene::stall_warn(Absent::Words("\"120s\"")),
+    max_calls_per_second(
+        Absent::Words("no limit"),
+        "Calls of all bulkheads together to the service above this rate are paced, that is delayed, not \
+         refused: one bucket for a quota that they share.",
+    ),
+    max_calls_burst(),
+    Key::new(
+        "storms",
+        Kind::Choice(&["on", "off"]),
+        Absent::Words("`mode` of [defaults.storms]"),
+        "Whether guard tells of storms of calls to the service. \"off\" for what is meant to be called \
+         that often, as a cache.",
+    )
+    .example("\"off\""),
     Key::new(
         "hygiene",
         Kind::Table(hygiene::HYGIENE),

@@ -51,7 +51,7 @@ fn unknown_key() {
        : ^^^^|^^^^
        :     `-- not a key of `bulkheads.a`
        `----
-      help: did you mean `memory_max`? keys: breaker, budgets, call_timeout, cgroup, connect_timeout, cpu_max, cpu_weight, io_max, io_weight, limits, max_calls_per_second, max_connections, memory_high, memory_max, memory_oom_group, memory_swap_max, orphans, owner, pids_max, pressure, retries, sockets, stall_warn, timeouts, token_budget
+      help: did you mean `memory_max`? keys: breaker, budgets, call_timeout, cgroup, connect_timeout, cpu_max, cpu_weight, io_max, io_weight, limits, max_calls_burst, max_calls_per_second, max_connections, memory_high, memory_max, memory_oom_group, memory_swap_max, orphans, owner, pacing_max_delay, pids_max, pressure, retries, sockets, stall_warn, timeouts, token_budget
 
     1 error, 0 warnings in guard.toml
     "#);

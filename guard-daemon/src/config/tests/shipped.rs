@@ -45,7 +45,6 @@ fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
         .collect();
     let wanted = [
         "services.github.fallback",
-        "bulkheads.research.max_calls_per_second",
         "bulkheads.research.token_budget",
         "recovery[0]",
         "retry_policies.network_error",

@@ -32,6 +32,19 @@ pub struct LimitStatus {
     pub would_have: u64,
     /// Whether nothing new may begin, because a budget is used up.
     pub blocked: bool,
+    /// How fast calls may begin: of a service its own rate, without that of the bulkhead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_calls_per_second: Option<f64>,
+    /// Who holds calls that come faster: `edt` or `nfqueue`; absent where no rate is about the service,
+    /// or nothing can hold them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pacing_engine: Option<String>,
+    /// Calls that were held since the start.
+    pub paced: u64,
+    /// For how long in sum.
+    pub pacing_delay_seconds: f64,
+    /// Calls that passed, because they would have been held for too long.
+    pub pacing_over: u64,
 }
 
 impl LimitStatus {
@@ -41,6 +54,9 @@ impl LimitStatus {
             || self.max_retries.is_some()
             || self.blocked
             || self.would_have > 0
+            || self.max_calls_per_second.is_some()
+            || self.pacing_engine.is_some()
+            || self.paced + self.pacing_over > 0
             || !self.rejected.is_empty()
     }
 }

@@ -22,6 +22,8 @@ pub(in crate::ctl) fn limits(status: &Status, look: &Look) -> String {
         Column::Figures("CONNS"),
         Column::Figures("RETRIES"),
         Column::Words("WINDOW"),
+        Column::Figures("CALLS/S"),
+        Column::Figures("PACED"),
         Column::Words("REJECTED"),
     ]);
     let mut last = "";
@@ -38,6 +40,10 @@ pub(in crate::ctl) fn limits(status: &Status, look: &Look) -> String {
             } else {
                 "-".into()
             },
+            limit
+                .max_calls_per_second
+                .map_or_else(|| "-".into(), |rate| rate.to_string().as_str().into()),
+            paced(limit),
             rejected(limit),
         ]);
     }
@@ -49,6 +55,19 @@ fn used(used: u64, most: Option<u32>) -> Cell {
     let Some(most) = most else { return count(used).into() };
     let text = format!("{}/{}", count(used), count(u64::from(most)));
     if used >= u64::from(most) { Cell::toned(Tone::Odd, &text) } else { text.into() }
+}
+
+/// `12, 4.5s each`, odd where calls passed because they would have waited too long.
+fn paced(limit: &LimitStatus) -> Cell {
+    if limit.paced + limit.pacing_over == 0 {
+        return "-".into();
+    }
+    let mean = limit.pacing_delay_seconds / limit.paced.max(1) as f64;
+    let text = format!("{}, {} each", count(limit.paced), duration(mean));
+    match limit.pacing_over {
+        0 => text.as_str().into(),
+        over => Cell::toned(Tone::Odd, &format!("{text}, {} too long", count(over))),
+    }
 }
 
 fn rejected(limit: &LimitStatus) -> Cell {

@@ -76,6 +76,7 @@ fn state(wait: &Wait) -> String {
         "quiet" => "quiet in mid-answer".into(),
         "unacknowledged" => "sent, not acknowledged".into(),
         "peer_closed" => "peer has closed".into(),
+        "paced" => "held for its pace".into(),
         other => other.replace('_', " "),
     }
 }

@@ -203,7 +203,7 @@ impl Guard {
         let begin = Instant::now();
         looks.last = Some(begin);
         looks.due = None;
-        let (storage, foreign, monitor) = {
+        let (storage, foreign, monitor, paced) = {
             let state = self.lock();
             let foreign: Vec<u32> = state
                 .bulkheads
@@ -212,9 +212,10 @@ impl Guard {
                 .filter(|namespace| !namespace.own)
                 .map(|namespace| namespace.pid)
                 .collect();
-            (storage_of(&state)?, foreign, state.monitor())
+            (storage_of(&state)?, foreign, state.monitor(), state.paced_sockets())
         };
-        let (sockets, problems) = guarded_sockets(storage.as_fd(), foreign.into_iter());
+        let (sockets, problems) =
+            guarded_sockets(storage.as_fd(), foreign.into_iter(), paced.as_ref());
         for problem in problems {
             tracing::warn!(problem, "sockets that wait too long may be overlooked");
         }

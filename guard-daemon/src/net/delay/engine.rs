@@ -46,7 +46,7 @@ const RELEASE_PAUSE: Duration = Duration::from_micros(100);
 
 /// Keeps the calling thread where it is. Each processor has a backlog of its own for loopback: packets
 /// that are let go from another one overtake those that still wait in the first.
-fn stay_on_this_processor() {
+pub(super) fn stay_on_this_processor() {
     let pinned = sched_getcpu().and_then(|processor| {
         let mut only = CpuSet::new();
         only.set(processor)?;

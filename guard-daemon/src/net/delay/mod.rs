@@ -30,6 +30,8 @@ use serde::{Deserialize, Serialize};
 
 mod distribution;
 mod engine;
+mod flow;
+mod paced;
 pub mod process;
 mod queue;
 mod schedule;
@@ -38,6 +40,8 @@ mod tests;
 mod times;
 
 pub use distribution::Distribution;
+
+use crate::kernel::FlowTimes;
 
 /// How long packets are held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,11 +221,37 @@ impl DelayQueue {
         Self::start_with(queue, profile, Control { end_at, lease_until, ..Control::default() })
     }
 
+    /// The same for paced calls: each packet has a time of its own.
+    pub fn start_paced(
+        queue: u16,
+        flows: FlowTimes,
+        lease_until: Instant,
+    ) -> Result<Self, DelayError> {
+        let control = Control { lease_until: Some(lease_until), ..Control::default() };
+        Self::start_engine(queue, queue::Wanted::Flows, control, |queue, shared| {
+            let engine = paced::PacedEngine::new(queue, flows, shared);
+            move || engine.run()
+        })
+    }
+
     fn start_with(queue: u16, profile: DelayProfile, control: Control) -> Result<Self, DelayError> {
-        let failed = |action, source| DelayError::Failed { queue, action, source };
         let lengths = profile.bytes_per_second.is_some();
+        let wanted = if lengths { queue::Wanted::Lengths } else { queue::Wanted::Ids };
+        Self::start_engine(queue, wanted, control, |queue, shared| {
+            let engine = engine::Engine::new(queue, profile, shared);
+            move || engine.run()
+        })
+    }
+
+    fn start_engine<R: FnOnce() -> io::Result<()> + Send + 'static>(
+        queue: u16,
+        wanted: queue::Wanted,
+        control: Control,
+        engine: impl FnOnce(queue::Queue, Arc<Shared>) -> R,
+    ) -> Result<Self, DelayError> {
+        let failed = |action, source| DelayError::Failed { queue, action, source };
         let kernel_queue =
-            queue::Queue::bind(queue, lengths).map_err(|e| match e.raw_os_error() {
+            queue::Queue::bind(queue, wanted).map_err(|e| match e.raw_os_error() {
                 Some(libc::EBUSY) => DelayError::InUse { queue, holder: holder_of(queue) },
                 Some(libc::EPERM) => match holder_of(queue).as_str() {
                     "unknown" => DelayError::NotAllowed { queue },
@@ -243,12 +273,12 @@ impl DelayQueue {
             failure: Mutex::new(None),
             times: Mutex::default(),
         });
-        let engine = engine::Engine::new(kernel_queue, profile, Arc::clone(&shared));
+        let run = engine(kernel_queue, Arc::clone(&shared));
         let thread_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name(format!("delay-{queue}"))
             .spawn(move || {
-                if let Err(error) = engine.run() {
+                if let Err(error) = run() {
                     tracing::error!(queue, %error, "delay queue failed: its packets pass undelayed");
                     *thread_shared.failure.lock().unwrap_or_else(PoisonError::into_inner) =
                         Some(error);

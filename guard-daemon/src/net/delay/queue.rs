@@ -9,14 +9,18 @@
 use std::io;
 use std::time::Instant;
 
+use guard_common::abi::pacing::FlowKey;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::flow;
 use crate::net::netlink::{ACK, Attributes, Builder, Connection, Messages, REQUEST};
 
 /// `NFNL_SUBSYS_QUEUE << 8`.
 const SUBSYSTEM: u16 = 3 << 8;
 /// `NFQNL_MSG_PACKET`, from the kernel.
 const PACKET: u16 = SUBSYSTEM;
+/// `NFQNL_MSG_VERDICT`: for one packet.
+const VERDICT: u16 = SUBSYSTEM | 1;
 /// `NFQNL_MSG_CONFIG`.
 const CONFIG: u16 = SUBSYSTEM | 2;
 /// `NFQNL_MSG_VERDICT_BATCH`: one verdict for every packet up to an id.
@@ -24,6 +28,8 @@ const VERDICT_BATCH: u16 = SUBSYSTEM | 3;
 
 /// `NFQA_PACKET_HDR`.
 const PACKET_HEADER: u16 = 1;
+/// `NFQA_PAYLOAD`: as much of the packet as was asked for.
+const PAYLOAD: u16 = 10;
 /// `NFQA_CAP_LEN`: length of a packet that was copied in part.
 const PACKET_LENGTH: u16 = 13;
 /// `NFQA_VERDICT_HDR`.
@@ -38,9 +44,8 @@ const PF_UNBIND: u8 = 4;
 /// `NFQA_CFG_PARAMS` with `NFQNL_COPY_META`: ids only, no payload.
 const CONFIG_PARAMETERS: u16 = 2;
 const COPY_METADATA: u8 = 1;
-/// `NFQNL_COPY_PACKET` with a length of 1: then the kernel tells how long the packet is.
+/// `NFQNL_COPY_PACKET`, with a length: then the kernel tells how long the packet is, too.
 const COPY_PACKET: u8 = 2;
-const COPIED_BYTES: u8 = 1;
 /// `NFQA_CFG_QUEUE_MAXLEN`.
 const CONFIG_MAX_LENGTH: u16 = 3;
 /// `NFQA_CFG_MASK`, `NFQA_CFG_FLAGS`.
@@ -75,6 +80,19 @@ pub(super) struct Packet {
     pub(super) arrived: Instant,
     /// Its length with headers; 0 in a queue that does not ask for lengths.
     pub(super) bytes: u32,
+    /// Of which connection it is, in a queue that asks for headers.
+    pub(super) flow: Option<FlowKey>,
+}
+
+/// What a queue's owner must know of packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// That there is one.
+    Ids,
+    /// How long it is.
+    Lengths,
+    /// Its connection.
+    Flows,
 }
 
 /// What a receive found.
@@ -97,17 +115,17 @@ pub(super) struct Queue {
 
 impl Queue {
     /// Binds queue `number`, with every option set in the same message, so that no packet can
-    /// come in between with another setting. `lengths`: those of packets are wanted.
-    pub(super) fn bind(number: u16, lengths: bool) -> io::Result<Self> {
+    /// come in between with another setting.
+    pub(super) fn bind(number: u16, wanted: Wanted) -> io::Result<Self> {
         let mut connection =
             Connection::open(netlink_sys::protocols::NETLINK_NETFILTER, "an NFQUEUE")
                 .map_err(io::Error::other)?;
         setsockopt(connection.socket(), sockopt::RcvBufForce, &RECEIVE_BUFFER_BYTES)?;
         let flags = FLAG_FAIL_OPEN | FLAG_GSO;
-        let parameters = if lengths {
-            [0, 0, 0, COPIED_BYTES, COPY_PACKET]
-        } else {
-            [0, 0, 0, 0, COPY_METADATA]
+        let parameters = match wanted {
+            Wanted::Ids => [0, 0, 0, 0, COPY_METADATA],
+            Wanted::Lengths => [0, 0, 0, 1, COPY_PACKET],
+            Wanted::Flows => [0, 0, 0, flow::HEADER_BYTES, COPY_PACKET],
         };
         let message = config(number)
             .attribute(CONFIG_COMMAND, &[BIND, 0, 0, 0])
@@ -152,29 +170,39 @@ impl Queue {
             if message.kind != PACKET {
                 continue;
             }
-            let (mut id, mut bytes) = (None, 0);
+            let (mut id, mut bytes, mut of) = (None, 0, None);
             for (kind, value) in Attributes(message.payload.get(4..).unwrap_or_default()) {
                 let number = value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes));
                 match kind {
                     PACKET_HEADER => id = number,
                     PACKET_LENGTH => bytes = number.unwrap_or_default(),
+                    PAYLOAD => of = flow::of(value),
                     _ => {}
                 }
             }
             if let Some(id) = id {
                 self.last_id = id;
-                packets.push(Packet { id, arrived, bytes });
+                packets.push(Packet { id, arrived, bytes, flow: of });
             }
         }
         Ok(Received::Some)
     }
 
+    /// Accepts one packet; one that is gone is as good.
+    pub(super) fn accept_one(&mut self, id: u32) -> io::Result<()> {
+        self.accept(VERDICT, id)
+    }
+
     /// Accepts every packet up to and including `id`.
     pub(super) fn accept_up_to(&mut self, id: u32) -> io::Result<()> {
+        self.accept(VERDICT_BATCH, id)
+    }
+
+    fn accept(&mut self, kind: u16, id: u32) -> io::Result<()> {
         let mut verdict = [0; 8];
         verdict[..4].copy_from_slice(&ACCEPT.to_be_bytes());
         verdict[4..].copy_from_slice(&id.to_be_bytes());
-        let message = Builder::new(VERDICT_BATCH, REQUEST)
+        let message = Builder::new(kind, REQUEST)
             .raw(&nfgenmsg(self.number))
             .attribute(VERDICT_HEADER, &verdict);
         self.connection.send(message).map_err(io::Error::other)

@@ -133,7 +133,7 @@ mod tests {
             for (id, gap) in gaps_us.iter().enumerate() {
                 arrived += Duration::from_micros(*gap);
                 newest_allowed = arrived + Duration::from_micros(delay_us + jitter_us);
-                schedule.hold(Packet { id: id as u32, arrived, bytes: 0 });
+                schedule.hold(Packet { id: id as u32, arrived, bytes: 0, flow: None });
             }
             let releases: Vec<_> = schedule.held.iter().copied().collect();
             prop_assert!(releases.windows(2).all(|w| w[0].0 <= w[1].0 && w[0].1 < w[1].1));
@@ -168,7 +168,7 @@ mod tests {
     fn nothing_is_due_early() {
         let mut schedule = Schedule::new(profile(1_000, 0, 0));
         let arrived = Instant::now();
-        schedule.hold(Packet { id: 5, arrived, bytes: 0 });
+        schedule.hold(Packet { id: 5, arrived, bytes: 0, flow: None });
         assert_eq!(schedule.take_due(arrived + Duration::from_micros(999), 9), None);
         assert_eq!(schedule.take_due(arrived + Duration::from_millis(1), 9), Some((1, 5)));
     }
@@ -177,7 +177,7 @@ mod tests {
     fn no_more_than_a_batch_goes_at_once() {
         let mut schedule = Schedule::new(profile(1_000, 0, 0));
         let arrived = Instant::now();
-        (0..5).for_each(|id| schedule.hold(Packet { id, arrived, bytes: 0 }));
+        (0..5).for_each(|id| schedule.hold(Packet { id, arrived, bytes: 0, flow: None }));
         let later = arrived + Duration::from_secs(1);
         assert_eq!(schedule.take_due(later, 2), Some((2, 1)));
         assert_eq!(schedule.take(2), Some((2, 3)), "due or not");
@@ -191,10 +191,10 @@ mod tests {
         let mut schedule = Schedule::new(DelayProfile { bytes_per_second, ..profile(0, 0, 0) });
         let arrived = Instant::now();
         for id in 0..3 {
-            schedule.hold(Packet { id, arrived, bytes: 100 });
+            schedule.hold(Packet { id, arrived, bytes: 100, flow: None });
         }
         let later = arrived + Duration::from_secs(1);
-        schedule.hold(Packet { id: 3, arrived: later, bytes: 100 });
+        schedule.hold(Packet { id: 3, arrived: later, bytes: 100, flow: None });
         let waits: Vec<_> =
             schedule.held.iter().map(|(release, ..)| (*release - arrived).as_millis()).collect();
         assert_eq!(waits, [100, 200, 300, 1100]);

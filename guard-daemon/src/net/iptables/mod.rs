@@ -50,10 +50,10 @@ pub struct DelayRule {
     /// first, and stop it last: that is what makes the chain ours. Without a listener packets
     /// pass (`--queue-bypass`).
     pub queue: u16,
-    /// The bulkhead's cgroup, absolute from the root of the cgroup2 mount (of this process's
-    /// cgroup namespace): `/agents/research`. It must exist. At most 511 bytes.
-    pub cgroup_path: String,
-    /// Cgroups inside it, in the same form, whose packets are let alone: bulkheads of their own.
+    /// The cgroups that it is about, each absolute from the root of the cgroup2 mount (of this
+    /// process's cgroup namespace): `/agents/research`. They must exist. At most 511 bytes.
+    pub cgroup_paths: Vec<String>,
+    /// Cgroups inside them, in the same form, whose packets are let alone: bulkheads of their own.
     pub except: Vec<String>,
     /// Pinned socket-filter program that must match too. **Remove the rule before the pin**: the
     /// legacy flavour of iptables reads it again at every change of the table, anybody's.
@@ -187,7 +187,9 @@ fn install_family(
     arguments.extend(["-j", "NFQUEUE", "--queue-num", &queue, "--queue-bypass"]);
     tables.run(&arguments)?;
     // Last, so that no packet sees a half-made chain.
-    tables.run(&["-A", HOOK, "-m", "cgroup", "--path", &rule.cgroup_path, "-j", &chain])
+    let jump =
+        |path: &String| tables.run(&["-A", HOOK, "-m", "cgroup", "--path", path, "-j", &chain]);
+    rule.cgroup_paths.iter().try_for_each(jump)
 }
 
 /// Takes down what [`install`] put up. What was taken down by somebody else is no error. On an

@@ -40,7 +40,12 @@ impl Cgroup {
     }
 
     fn rule(&self, queue: u16) -> DelayRule {
-        DelayRule { queue, cgroup_path: format!("/{}", self.name), except: Vec::new(), gate: None }
+        DelayRule {
+            queue,
+            cgroup_paths: vec![format!("/{}", self.name)],
+            except: Vec::new(),
+            gate: None,
+        }
     }
 }
 
@@ -138,7 +143,7 @@ fn root_failed_install_leaves_nothing_and_says_why() {
         let (dir, mut log) = log();
         let rule = DelayRule {
             queue: 1,
-            cgroup_path: "/guard-test/is/not/there".to_owned(),
+            cgroup_paths: vec!["/guard-test/is/not/there".to_owned()],
             except: Vec::new(),
             gate: None,
         };
@@ -148,7 +153,7 @@ fn root_failed_install_leaves_nothing_and_says_why() {
         assert_eq!(list_leftovers(), [""; 0]);
 
         let gate = Some(PathBuf::from("/sys/fs/bpf/guard-test/no-gate"));
-        let rule = DelayRule { cgroup_path: "/".to_owned(), gate, ..rule };
+        let rule = DelayRule { cgroup_paths: vec!["/".to_owned()], gate, ..rule };
         let error = install(&rule, &mut log).unwrap_err().to_string();
         assert!(error.contains("/sys/fs/bpf/guard-test/no-gate"), "{error}");
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::text::{duration, size};
-use crate::plan::{BudgetPlan, LimitRules, LimitSettings, OnExhausted};
+use crate::plan::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, PacePlan, StormPlan};
 
 /// Lines for what differs.
 pub(super) fn limits(old: &LimitRules, new: &LimitRules, lines: &mut Vec<String>) {
@@ -12,6 +12,15 @@ pub(super) fn limits(old: &LimitRules, new: &LimitRules, lines: &mut Vec<String>
         format!("{}%, {} a second at least", plan.share * 100.0, plan.min_per_second)
     };
     changed(lines, "defaults.retry_budget", &budget(old), &budget(new));
+    let services: BTreeSet<_> = old.of_services.keys().chain(new.of_services.keys()).collect();
+    for name in services {
+        let of = |rules: &LimitRules| {
+            rules.of_services.get(name).map_or_else(|| "no limit".to_owned(), show_pace)
+        };
+        let what = format!("service {name}: max_calls_per_second");
+        changed(lines, &what, &of(old), &of(new));
+    }
+    changed(lines, "storms", &show_storms(&old.storms), &show_storms(&new.storms));
     let names: BTreeSet<_> = old.of_bulkheads.keys().chain(new.of_bulkheads.keys()).collect();
     for name in names {
         let at = format!("bulkhead {name}");
@@ -32,17 +41,40 @@ pub(super) fn limits(old: &LimitRules, new: &LimitRules, lines: &mut Vec<String>
 fn settings(at: &str, old: &LimitSettings, new: &LimitSettings, lines: &mut Vec<String>) {
     // Destructured, so that a new setting is compared too.
     let text = |settings: &LimitSettings| {
-        let LimitSettings { max_connections, retries, errno } = *settings;
+        let LimitSettings { max_connections, retries, errno, pace, pacing_max_delay } = *settings;
         [
             ("max_connections", max_connections.map(|n| n.to_string())),
             ("retries", retries.map(|r| format!("{} in {}", r.max, duration::format(r.window)))),
             ("errno", errno.map(|errno| format!("{errno:?}"))),
+            ("max_calls_per_second", pace.map(|pace| show_pace(&pace))),
+            ("pacing_max_delay", pacing_max_delay.map(duration::format)),
         ]
     };
     for ((key, old), (_, new)) in text(old).into_iter().zip(text(new)) {
         let word = |value: Option<String>| value.unwrap_or_else(|| "default".to_owned());
         changed(lines, &format!("{at}: {key}"), &word(old), &word(new));
     }
+}
+
+fn show_storms(plan: &StormPlan) -> String {
+    let StormPlan { on, except, calls_per_second, max_answer_bytes, max_answer_time, lasting } =
+        plan;
+    let mut text = format!(
+        "{}: {calls_per_second} calls a second, {}, {}, for {}",
+        if *on { "on" } else { "off" },
+        size::format(*max_answer_bytes),
+        duration::format(*max_answer_time),
+        duration::format(*lasting)
+    );
+    if !except.is_empty() {
+        let names: Vec<_> = except.iter().map(String::as_str).collect();
+        text = format!("{text}, but for {}", names.join(", "));
+    }
+    text
+}
+
+fn show_pace(pace: &PacePlan) -> String {
+    format!("{} (burst {})", pace.per_second(), pace.burst)
 }
 
 fn show(plan: &BudgetPlan) -> String {

@@ -24,7 +24,33 @@ impl LimitSample {
     }
 }
 
+/// Storms of calls of a bulkhead to a service.
+#[derive(Clone, Debug, Default)]
+pub struct StormSample {
+    /// Bulkhead.
+    pub bulkhead: String,
+    /// Service.
+    pub destination: String,
+    /// How many there were.
+    pub total: u64,
+    /// Whether one goes on.
+    pub active: bool,
+}
+
 impl Sample {
+    fn encode_storms(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let of = |value: fn(&StormSample) -> f64| {
+            self.storms.iter().map(move |storm| {
+                let bulkhead = ("bulkhead", storm.bulkhead.clone());
+                ([bulkhead, ("destination", storm.destination.clone())], value(storm))
+            })
+        };
+        family("guard_storms", "Storms of calls with tiny, fast answers that have begun")
+            .counters(encoder, of(|storm| storm.total as f64))?;
+        family("guard_storm_active", "1 while a storm of calls goes on")
+            .gauges(encoder, of(|storm| f64::from(u8::from(storm.active))))
+    }
+
     pub(super) fn encode_limits(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let of_services = || self.limits.iter().filter(|sample| sample.limit.service.is_some());
         let retries = of_services().map(|s| (s.labels(), s.limit.retries_total as f64));
@@ -63,6 +89,25 @@ impl Sample {
         let blocked = of_services().map(|s| (s.labels(), f64::from(u8::from(s.limit.blocked))));
         family("guard_budget_blocked", "1 while a budget that is used up blocks new calls")
             .gauges(encoder, blocked)?;
+        let paced =
+            || of_services().filter(|s| s.limit.pacing_engine.is_some() || s.limit.paced > 0);
+        family("guard_paced_calls", "Calls that were held, because they came faster than allowed")
+            .counters(encoder, paced().map(|s| (s.labels(), s.limit.paced as f64)))?;
+        family("guard_pacing_delay_seconds", "For how long calls were held for their rate, in sum")
+            .counters(encoder, paced().map(|s| (s.labels(), s.limit.pacing_delay_seconds)))?;
+        family(
+            "guard_pacing_over",
+            "Calls that passed, because they would have been held for longer than allowed",
+        )
+        .counters(encoder, paced().map(|s| (s.labels(), s.limit.pacing_over as f64)))?;
+        let rate =
+            |sample: &LimitSample| Some((sample.labels(), sample.limit.max_calls_per_second?));
+        family(
+            "guard_calls_per_second_limit",
+            "Calls a second above which they are held; without a destination, of the bulkhead",
+        )
+        .gauges(encoder, self.limits.iter().filter_map(rate))?;
+        self.encode_storms(encoder)?;
         family("guard_retry_budget_left", "Retries that the host's budget has left")
             .gauges(encoder, self.retry_budget_left.map(|left| ([], left)))
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -14,10 +15,10 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 
-use super::super::{DelayProfile, DelayQueue, DelayStats};
+use super::super::{DelayError, DelayProfile, DelayQueue, DelayStats};
 use super::message::{Answer, Failed, Link, Order, Received};
 use super::surroundings;
-use crate::kernel::boottime_ns;
+use crate::kernel::{FlowTimes, boottime_ns};
 
 /// Longest lease that the configuration allows, and longest that is believed.
 const MAX_LEASE: Duration = Duration::from_mins(1);
@@ -137,6 +138,9 @@ impl Server {
                 let profile = DelayProfile { delay, jitter, distribution, seed, bytes_per_second };
                 self.start(queue, profile, end_ns, until_ns)
             }
+            Order::StartPaced { queue, ref flows, until_ns } => {
+                self.start_paced(queue, flows, until_ns)
+            }
             Order::Stop { queue } => self.stop(queue),
             Order::Renew { serial, until_ns } => {
                 let until = self.lease(until_ns);
@@ -156,12 +160,30 @@ impl Server {
     }
 
     fn start(&mut self, queue: u16, profile: DelayProfile, end_ns: u64, until_ns: u64) -> Answer {
+        let until = self.lease(until_ns);
+        self.answer(queue, || DelayQueue::start_leased(queue, profile, instant(end_ns), until))
+    }
+
+    fn start_paced(&mut self, queue: u16, flows: &Path, until_ns: u64) -> Answer {
+        let until = self.lease(until_ns);
+        let flows = match FlowTimes::open(flows) {
+            Ok(flows) => flows,
+            Err(error) => return Answer::Refused { queue, why: error.to_string() },
+        };
+        self.answer(queue, || DelayQueue::start_paced(queue, flows, until))
+    }
+
+    /// Starts a queue, unless it runs.
+    fn answer(
+        &mut self,
+        queue: u16,
+        start: impl FnOnce() -> Result<DelayQueue, DelayError>,
+    ) -> Answer {
         if self.queues.contains_key(&queue) {
             let why = format!("queue {queue} runs already");
             return Answer::Refused { queue, why };
         }
-        let until = self.lease(until_ns);
-        match DelayQueue::start_leased(queue, profile, instant(end_ns), until) {
+        match start() {
             Ok(started) => {
                 self.queues.insert(queue, started);
                 Answer::Started { queue }

@@ -6,6 +6,7 @@
 use std::io;
 use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -37,6 +38,8 @@ pub(super) enum Order {
         /// End of the lease.
         until_ns: u64,
     },
+    /// Bind a queue of paced calls, whose times are in the map pinned at `flows`; answered as `Start`.
+    StartPaced { queue: u16, flows: PathBuf, until_ns: u64 },
     /// Let everything of a queue go and give it back; answered by `Stopped`.
     Stop { queue: u16 },
     /// The lease of all queues ends then; answered by `Alive`.
@@ -185,6 +188,7 @@ mod tests {
                     bytes_per_second: NonZeroU64::new(seed), end_ns,
                     until_ns,
                 },
+                Order::StartPaced { queue, flows: "/run/x/PACE_FLOWS".into(), until_ns },
                 Order::Stop { queue },
                 Order::Renew { serial: seed, until_ns },
             ] {

@@ -11,6 +11,7 @@
 //! starts one again by itself, and ends no process but its own child.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -74,6 +75,42 @@ impl DelayProcess {
         end_ns: u64,
         until_ns: u64,
     ) -> Result<u16, DelayError> {
+        self.start_first(numbers, |queue| Order::Start {
+            queue,
+            delay_ns: profile.delay.as_nanos() as u64,
+            jitter_ns: profile.jitter.as_nanos() as u64,
+            distribution: profile.distribution,
+            seed: profile.seed,
+            bytes_per_second: profile.bytes_per_second,
+            end_ns,
+            until_ns,
+        })
+    }
+
+    /// The same for paced calls, without a deadline: until when each packet is held is in the map
+    /// pinned at `flows`.
+    ///
+    /// # Errors
+    /// As [`DelayProcess::start`].
+    pub fn start_paced(
+        &mut self,
+        numbers: impl IntoIterator<Item = u16>,
+        flows: &Path,
+        until_ns: u64,
+    ) -> Result<u16, DelayError> {
+        let flows = flows.to_owned();
+        self.start_first(numbers, |queue| Order::StartPaced {
+            queue,
+            flows: flows.clone(),
+            until_ns,
+        })
+    }
+
+    fn start_first(
+        &mut self,
+        numbers: impl IntoIterator<Item = u16>,
+        order: impl Fn(u16) -> Order,
+    ) -> Result<u16, DelayError> {
         if self.running.is_none() {
             let running = Running::spawn((self.command)())
                 .map_err(|error| DelayError::Process(format!("starting it: {error}")))?;
@@ -82,17 +119,7 @@ impl DelayProcess {
         }
         let mut refusal = "no queue number was tried".to_owned();
         for queue in numbers {
-            let order = Order::Start {
-                queue,
-                delay_ns: profile.delay.as_nanos() as u64,
-                jitter_ns: profile.jitter.as_nanos() as u64,
-                distribution: profile.distribution,
-                seed: profile.seed,
-                bytes_per_second: profile.bytes_per_second,
-                end_ns,
-                until_ns,
-            };
-            let answered = self.ask(&order, |answer| match answer {
+            let answered = self.ask(&order(queue), |answer| match answer {
                 Answer::Started { queue: of } if of == queue => Ok(Ok(())),
                 Answer::Refused { queue: of, why } if of == queue => Ok(Err(why)),
                 other => Err(other),
