@@ -30,6 +30,13 @@ pub const fn on_sent(word: u64, now_ns: u64, first: FirstBytes) -> u64 {
     }
 }
 
+/// Whether a segment that ends before the byte `end` brings nothing new to a socket that waits for
+/// the byte `next`; both are TCP's numbers, which wrap.
+#[inline(always)]
+pub const fn is_behind(end: u32, next: u32) -> bool {
+    end.wrapping_sub(next) as i32 <= 0
+}
+
 /// What the first payload that arrives after [`on_sent`] ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
@@ -68,6 +75,14 @@ mod tests {
         assert_eq!(on_sent(word, 150, HTTP), 100, "more of the same request does not restart it");
         assert_eq!(on_received(word, 350), Ended::Call(250));
         assert_eq!(on_received(0, 400), Ended::Nothing, "more of the same answer");
+    }
+
+    #[test]
+    fn what_was_received_before_is_behind_also_when_numbers_wrap() {
+        assert!(is_behind(1000, 1000), "all of it");
+        assert!(!is_behind(1001, 1000), "its last byte is new");
+        assert!(is_behind(u32::MAX, 5));
+        assert!(!is_behind(5, u32::MAX));
     }
 
     #[test]

@@ -14,9 +14,11 @@ use guard_common::logic::{exchange, histogram};
 
 use super::cookie;
 use crate::answer::{self, Answer};
-use crate::headers::{Headers, TCP_FIN, TCP_RST};
+use crate::headers::{self, Headers, TCP_FIN, TCP_RST};
 use crate::{atomics, breaker, emit, http, maps, pacing, socket};
 
+/// Of the sequence number in the TCP header.
+const SEQUENCE_OFFSET: usize = 4;
 const SRTT_SHIFT: u32 = 3;
 /// Every so many answered calls of a connection its round-trip time is taken.
 const RTT_EVERY: u32 = 8;
@@ -48,7 +50,7 @@ pub(super) fn on_received(
         atomics::add(&raw mut stats.received_bytes, payload);
         atomics::add(&raw mut state.received_bytes, payload);
         let word = state.exchange_start_ns;
-        if word != 0 {
+        if word != 0 && !is_repeated(ctx, sk, headers) {
             let answer = answer::of(ctx.skb.skb, state, headers, word);
             if !answer.goes_on && atomics::replace(&raw mut state.exchange_start_ns, word, 0) {
                 pacing::answered(cookie(ctx));
@@ -59,6 +61,25 @@ pub(super) fn on_received(
     if headers.tcp_flags & TCP_FIN != 0 {
         socket::peer_closed(state);
     }
+}
+
+/// Whether TCP had all of this payload before: the peer has sent it again, because our acknowledgement
+/// was late (it rides on a request that guard holds) or lost. It answers nothing. When in doubt (the
+/// socket is busy and lags behind) it is new.
+#[inline(always)]
+fn is_repeated(ctx: &SkBuffContext, sk: *mut bpf_sock, headers: &Headers) -> bool {
+    if headers.tcp_flags == 0 {
+        return false;
+    }
+    let at = headers.l4_offset as usize + SEQUENCE_OFFSET;
+    let Some(sequence) = headers::bytes::<4>(ctx.skb.skb, at) else { return false };
+    // SAFETY: as in `sample_rtt`.
+    let next = unsafe {
+        let tcp = bpf_tcp_sock(sk);
+        if tcp.is_null() { None } else { Some((*tcp).rcv_nxt) }
+    };
+    let end = u32::from_be_bytes(sequence).wrapping_add(headers.payload_bytes);
+    next.is_some_and(|next| exchange::is_behind(end, next))
 }
 
 /// The first byte of an answer has come.
