@@ -257,7 +257,10 @@ fn the_stages_come_in_their_order_and_the_first_process_goes_last() {
     let words: Vec<&str> = stages.iter().map(|e| e["message"].as_str().unwrap()).collect();
     assert!(words[0].starts_with("kill_newest: process"), "{words:?}");
     assert!(words[1].starts_with("kill_newest: process"), "{words:?}");
-    assert!(words[2].starts_with("kill: ") && words[2].contains("processes killed"), "{words:?}");
+    assert!(
+        words[2].starts_with("kill: ") && words[2].contains("killed, processes: "),
+        "{words:?}"
+    );
     assert!(!words[0].contains(&first.0.pid().to_string()), "{words:?}");
     first.0.wait(LIMIT).unwrap();
     assert!(guardd.cgroup().processes().is_empty());

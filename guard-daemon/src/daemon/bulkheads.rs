@@ -83,7 +83,9 @@ impl State {
                 return Err(named(error.into()));
             }
         };
-        let attached = self.settle_nesting(Some((id, cgroup.path()))).and_then(|()| {
+        let alone = self.is_alone(cgroup.path());
+        let settled = if alone { Ok(()) } else { self.settle_nesting(Some((id, cgroup.path()))) };
+        let attached = settled.and_then(|()| {
             let kinds = plan.sockets.bits();
             Ok(self.kernel.attach(&cgroup, cgroup.id(), cgroup.path(), id, kinds)?)
         });
@@ -99,11 +101,11 @@ impl State {
                     attached: Some(attached),
                 };
                 self.bulkheads.insert(plan.name.clone(), live);
-                self.settle_nesting(None).map_err(named)
+                if alone { Ok(()) } else { self.settle_nesting(None).map_err(named) }
             }
             Err(error) => {
                 self.remove_cgroups(tickets);
-                if let Err(problem) = self.settle_nesting(None) {
+                if !alone && let Err(problem) = self.settle_nesting(None) {
                     tracing::error!(%problem, "after a bulkhead that was not set up");
                 }
                 Err(named(error))

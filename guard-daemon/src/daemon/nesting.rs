@@ -2,12 +2,12 @@
 //! processes are. The innermost owns; what docs/guide/bulkheads.md says of it holds here too.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::error::DaemonError;
 use super::state::State;
 use crate::observe::SharedIds;
-use crate::plan::{BulkheadPlan, around, lies_inside};
+use crate::plan::{BulkheadPlan, all_around, around, lies_inside};
 
 impl State {
     /// Ids of the bulkheads inside this one, at any depth.
@@ -57,6 +57,14 @@ impl State {
         self.settle_nesting(None)
     }
 
+    /// Whether a bulkhead at this cgroup lies neither inside nor around any other, as on most hosts: then its
+    /// coming and going changes nothing of what [`State::settle_nesting`] says.
+    pub(super) fn is_alone(&self, path: &Path) -> bool {
+        let own = self.bulkheads.values().map(|b| b.cgroup.path());
+        let expected = self.expected.iter().map(|(_, path)| path.as_path());
+        !own.chain(expected).any(|other| lies_inside(other, path) || lies_inside(path, other))
+    }
+
     /// Tells the hooks which bulkheads lie around which, and each bulkhead which processes are not its
     /// own. `arriving` is one (its id, its cgroup) whose programs are about to be attached: they know
     /// then at once. One that has gone is called off after its programs are detached.
@@ -67,18 +75,18 @@ impl State {
         let own = self.bulkheads.values().map(|b| (b.id, b.cgroup.path()));
         let expected = self.expected.iter().map(|(id, path)| (*id, path.as_path()));
         let all: BTreeMap<u32, &Path> = expected.chain(own).chain(arriving).collect();
-        let nesting: BTreeMap<u32, Vec<u32>> = all
-            .iter()
-            .map(|(id, path)| (*id, around(path, all.iter().map(|(id, path)| (*path, *id)))))
-            .filter(|(_, outer)| !outer.is_empty())
-            .collect();
+        let nesting: BTreeMap<u32, Vec<u32>> = all_around(all).into_iter().collect();
         self.kernel.set_nesting(&nesting)?;
-        let cgroups: Vec<(u64, PathBuf)> =
-            self.bulkheads.values().map(|b| (b.cgroup.id(), b.cgroup.path().to_owned())).collect();
+        let mut inner: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        let own = self.bulkheads.values().map(|b| (b.cgroup.id(), b.cgroup.path()));
+        for (cgroup, outer) in all_around(own) {
+            for outer in outer {
+                inner.entry(outer).or_default().push(cgroup);
+            }
+        }
         for live in self.bulkheads.values_mut() {
-            let path = live.cgroup.path().to_owned();
-            let inner = cgroups.iter().filter(|(_, other)| lies_inside(other, &path));
-            live.cgroup.set_inner(inner.map(|(id, _)| *id).collect());
+            let inner = inner.remove(&live.cgroup.id()).unwrap_or_default();
+            live.cgroup.set_inner(inner.into_iter().collect());
         }
         self.drop_runs_of_bulkheads();
         Ok(())

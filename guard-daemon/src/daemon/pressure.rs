@@ -155,7 +155,7 @@ impl Guard {
                 live.cgroup.kill_all().map_err(|error| format!("cgroup.kill: {error}"))?;
                 // Whoever comes next starts afresh, not frozen.
                 self.end_pressure_of(state, name, "all its processes were killed");
-                Ok(format!("{count} processes killed"))
+                Ok(format!("killed, processes: {count}"))
             }
         }
     }

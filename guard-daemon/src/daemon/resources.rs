@@ -117,7 +117,7 @@ impl LimitBook {
                     "changed" => format!("{why}; cure: {}", record.cure),
                     _ => return None,
                 };
-                Some(format!("bulkhead {bulkhead}: {key} {} is {text}", record.value))
+                Some(format!("bulkhead {bulkhead}: {key} {} is {text}", record.shown()))
             })
         })
     }
@@ -234,7 +234,8 @@ impl Guard {
     }
 
     fn tell_limit(&self, bulkhead: &str, record: &LimitRecord) {
-        let LimitRecord { resource, value, state, why, cure, remark, .. } = record;
+        let LimitRecord { resource, state, why, cure, remark, .. } = record;
+        let value = record.shown();
         let (kind, message) = match state.as_str() {
             "enforced" if remark.is_empty() => ("limit_set", format!("{resource} is {value}")),
             "enforced" => ("limit_set", format!("{resource} is {value}: {remark}")),

@@ -28,7 +28,7 @@ pub use hygiene::{
 pub use ids::{Ids, OTHER};
 pub use kinds::SocketKinds;
 pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudgetPlan, RetryPlan};
-pub(crate) use nesting::{around, lies_inside};
+pub(crate) use nesting::{all_around, around, lies_inside};
 pub use orphans::OrphanPlan;
 pub use pacing::{PACING_MAX_DELAY, PacePlan, StormPlan};
 pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};

@@ -22,8 +22,8 @@ use super::report::Row;
 use super::server::{Server, Service};
 use super::sides::enter_for;
 
-/// Calls of a neighbour in one stretch; their 99th percentile is one sample.
-const CALLS: usize = 1_000;
+/// How long a neighbour calls in one stretch; the 99th percentile of its calls is one sample.
+const STRETCH: Duration = Duration::from_secs(1);
 /// Largest ratio of that percentile, beside the noise and without it.
 const LIMIT: f64 = 1.2;
 /// How long a call may take before it has failed, and noise to begin or end.
@@ -101,7 +101,7 @@ pub(crate) fn run(effort: Effort) -> Result<Vec<Row>> {
             if noise == Noise::Bomb && side == Side::Bare {
                 continue;
             }
-            let met = host.beside(noise, side, effort.rounds(60))?;
+            let met = host.beside(noise, side, effort.rounds(20))?;
             rows.extend(rows_of(noise, side, &met));
         }
     }
@@ -143,7 +143,7 @@ impl Host {
         let mut failed = 0;
         let mut stretch = || -> Result<f64> {
             let (times, bad) = enter_for(&writing, || Ok(calls_of(&self.server)))?;
-            (calls, failed) = (calls + CALLS, failed + bad);
+            (calls, failed) = (calls + times.len() + bad, failed + bad);
             quantile(&times, 0.99).context("not one call was answered")
         };
         // Here `Guarded` stands for loud and `Bare` for quiet: what is paired are the two.
@@ -165,11 +165,12 @@ impl Host {
     }
 }
 
-/// Connects, one exchange of 64 bytes, and the close, again and again: times in us, and how many
-/// failed.
+/// Connects, one exchange of 64 bytes, and the close, again and again for a stretch: times in us, and
+/// how many failed.
 fn calls_of(server: &Server) -> (Vec<f64>, usize) {
-    let (mut times, mut failed) = (Vec::with_capacity(CALLS), 0);
-    for _ in 0..CALLS {
+    let (mut times, mut failed) = (Vec::new(), 0);
+    let begin = Instant::now();
+    while begin.elapsed() < STRETCH {
         let start = Instant::now();
         match call(server) {
             Ok(()) => times.push(start.elapsed().as_secs_f64() * 1e6),

@@ -71,7 +71,7 @@ fn they_are_reported_and_left_alone_unless_asked() {
     assert_eq!(metric(&guardd, "guard_bulkhead_orphans", &["bulkhead=\"writing\""]), 2.0);
     assert_eq!(metric(&guardd, "guard_bulkhead_orphans", &["bulkhead=\"research\""]), 0.0);
     let status = guardd.ctl(&["status"]).unwrap();
-    assert!(status.stdout.contains("bulkhead writing/tests: 2 processes are left"), "{status:?}");
+    assert!(status.stdout.contains("bulkhead writing/tests: left "), "{status:?}");
     std::thread::sleep(timing::at_most(Duration::from_secs(2)));
     assert!(left.iter().all(|pid| runs(*pid)), "only reported");
     assert_eq!(events(&guardd, "orphans").len(), 1, "told once");

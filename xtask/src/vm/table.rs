@@ -2,7 +2,7 @@
 //! failed is named, with its output, by the report below it.
 
 use super::suite;
-use crate::stage::{Outcome, Stage};
+use crate::stage::{Case, Outcome, Stage};
 
 /// One row per executable, one column per kernel.
 pub(super) fn table(stages: &[&Stage]) -> String {
@@ -15,7 +15,10 @@ pub(super) fn table(stages: &[&Stage]) -> String {
     suites.sort_unstable();
     let mut rows = vec![row("suite", stages.iter().map(|stage| stage.name.clone()))];
     rows.extend(suites.into_iter().map(|suite| row(suite, stages.iter().map(|s| cell(s, suite)))));
-    rows.push(row("all", stages.iter().map(|stage| counts(stage.passed(), stage.cases.len()))));
+    rows.push(row(
+        "all",
+        stages.iter().map(|stage| counts(&stage.cases.iter().collect::<Vec<_>>())),
+    ));
     let seconds = stages.iter().map(|stage| format!("{:.0}", stage.seconds));
     rows.push(row("seconds", seconds));
     rows.extend(
@@ -28,16 +31,16 @@ pub(super) fn table(stages: &[&Stage]) -> String {
 }
 
 fn cell(stage: &Stage, suite: &str) -> String {
-    let own = || stage.cases.iter().filter(|case| case.suite == suite);
-    let passed = own().filter(|case| case.outcome == Outcome::Passed).count();
-    counts(passed, own().count())
+    counts(&stage.cases.iter().filter(|case| case.suite == suite).collect::<Vec<_>>())
 }
 
-fn counts(passed: usize, all: usize) -> String {
-    match all - passed {
-        _ if all == 0 => "-".to_owned(),
-        0 => passed.to_string(),
-        failed => format!("{passed} ({failed} FAILED)"),
+fn counts(cases: &[&Case]) -> String {
+    let number = |outcome| cases.iter().filter(|case| case.outcome == outcome).count();
+    match (number(Outcome::Passed), number(Outcome::Failed)) {
+        // What the time did not suffice for is listed by the report.
+        (0, 0) => "-".to_owned(),
+        (passed, 0) => passed.to_string(),
+        (passed, failed) => format!("{passed} ({failed} FAILED)"),
     }
 }
 
@@ -58,10 +61,13 @@ mod tests {
         let mut old = Stage::new("vm-6.1", true);
         old.cases = vec![case("fault", Outcome::Passed), case("fault", Outcome::Failed)];
         let mut new = Stage::new("vm-latest", true);
-        new.cases = vec![case("observe", Outcome::Passed)];
+        let late = Outcome::Skipped("no time".into());
+        new.cases = vec![case("observe", Outcome::Passed), case("", late)];
         let text = table(&[&old, &new]);
         let words = |line: usize| text.lines().nth(line).unwrap().split_whitespace().collect();
         let (fault, observe): (Vec<_>, Vec<_>) = (words(1), words(2));
+        let all: Vec<_> = words(3);
+        assert_eq!(all, ["all", "1", "(1", "FAILED)", "1"], "left out is not failed: {text}");
         assert_eq!(fault, ["fault", "1", "(1", "FAILED)", "-"], "{text}");
         assert_eq!(observe, ["observe", "-", "1"], "{text}");
     }

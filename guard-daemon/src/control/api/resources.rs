@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::text::size;
+
 /// What a bulkhead may use, uses, and what is done about it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -82,4 +84,24 @@ pub struct LimitRecord {
     /// Those in which this limit, or a stricter one of their own, holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub matches_limited: Option<u64>,
+}
+
+impl LimitRecord {
+    /// Whether it is a limit of memory, in bytes.
+    pub(crate) fn is_memory(&self) -> bool {
+        matches!(self.resource.as_str(), "memory_max" | "memory_high" | "memory_swap_max")
+    }
+
+    /// The value for people: `256MiB`, `150%`, `10MiB/s`.
+    pub(crate) fn shown(&self) -> String {
+        match self.resource.as_str() {
+            of_device if of_device.ends_with("bps") => {
+                format!("{}/s", size::format(self.limit as u64))
+            }
+            of_device if of_device.ends_with("iops") => format!("{}/s", self.value),
+            _ if self.is_memory() => size::format(self.limit as u64),
+            "cpu_max" => format!("{:.0}%", self.limit * 100.0),
+            _ => self.value.clone(),
+        }
+    }
 }

@@ -57,7 +57,7 @@ impl Guard {
         self.events.note("joined", |event| {
             bulkhead.clone_into(&mut event.bulkhead);
             event.pid = joined.moved.first().copied();
-            event.message = format!("{} processes, by uid {}", joined.moved.len(), peer.uid);
+            event.message = format!("by uid {}, processes: {}", peer.uid, joined.moved.len());
         });
         Ok(joined)
     }

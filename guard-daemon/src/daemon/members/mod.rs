@@ -101,7 +101,7 @@ impl Members {
         let orphans = self.runs.iter().filter(|(_, run)| run.orphans > 0).map(|(place, run)| {
             let since = run.ended.map_or(0, |ended| ended.elapsed().as_secs());
             format!(
-                "bulkhead {}: {} processes are left {since}s after their main process ended",
+                "bulkhead {}: left {since}s after their main process ended, processes: {}",
                 place_text(place),
                 run.orphans
             )

@@ -40,7 +40,7 @@ fn limits(bulkheads: &[BulkheadStatus], look: &Look) -> String {
             table.row(vec![
                 std::mem::take(&mut name).into(),
                 record.resource.as_str().into(),
-                value(record).into(),
+                record.shown().into(),
                 in_use(record, &bulkhead.resources).into(),
                 at_the_limit(record, &bulkhead.resources).into(),
                 match record.state.as_str() {
@@ -52,22 +52,6 @@ fn limits(bulkheads: &[BulkheadStatus], look: &Look) -> String {
         }
     }
     table.render(look)
-}
-
-fn is_memory(record: &LimitRecord) -> bool {
-    matches!(record.resource.as_str(), "memory_max" | "memory_high" | "memory_swap_max")
-}
-
-fn value(record: &LimitRecord) -> String {
-    match record.resource.as_str() {
-        of_device if of_device.ends_with("bps") => {
-            format!("{}/s", size::format(record.limit as u64))
-        }
-        of_device if of_device.ends_with("iops") => format!("{}/s", record.value),
-        _ if is_memory(record) => size::format(record.limit as u64),
-        "cpu_max" => format!("{:.0}%", record.limit * 100.0),
-        _ => record.value.clone(),
-    }
 }
 
 fn in_use(record: &LimitRecord, resources: &ResourceStatus) -> String {
