@@ -29,8 +29,8 @@ impl State {
     /// Names of the bulkheads around this one, the innermost first.
     pub(super) fn outers(&self, bulkhead: &str) -> Vec<String> {
         let Some(live) = self.bulkheads.get(bulkhead) else { return Vec::new() };
-        let all = self.bulkheads.iter().map(|(name, b)| (b.cgroup.path(), name.clone()));
-        around(live.cgroup.path(), all)
+        let all = self.bulkheads.iter().map(|(name, b)| (b.cgroup.path(), name.as_str()));
+        around(live.cgroup.path(), all).into_iter().map(str::to_owned).collect()
     }
 
     /// The bulkhead whose cgroup is this directory, or lies in it.

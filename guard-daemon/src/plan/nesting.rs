@@ -26,16 +26,23 @@ pub(crate) fn around<'a, T: 'a>(
     found.into_iter().map(|(_, what)| what).collect()
 }
 
-/// For each of these those around it, the innermost first; without those that have none.
+/// For each of these those around it, the innermost first; without those that have none. Two may have
+/// one path for a moment, while a reload gives a bulkhead another name: both are around then.
 pub(crate) fn all_around<'a, T: Copy + 'a>(
     all: impl IntoIterator<Item = (T, &'a Path)>,
 ) -> Vec<(T, Vec<T>)> {
     let all: Vec<_> = all.into_iter().collect();
-    let by_path: HashMap<&[u8], T> =
-        all.iter().map(|(what, path)| (path.as_os_str().as_bytes(), *what)).collect();
+    let mut by_path: HashMap<&[u8], Vec<T>> = HashMap::new();
+    for (what, path) in &all {
+        by_path.entry(path.as_os_str().as_bytes()).or_default().push(*what);
+    }
     let outer = |path: &Path| -> Vec<T> {
         let above = path.ancestors().skip(1);
-        above.filter_map(|path| by_path.get(path.as_os_str().as_bytes()).copied()).collect()
+        above
+            .filter_map(|path| by_path.get(path.as_os_str().as_bytes()))
+            .flatten()
+            .copied()
+            .collect()
     };
     let pairs = all.into_iter().map(|(what, path)| (what, outer(path)));
     pairs.filter(|(_, outer)| !outer.is_empty()).collect()
@@ -63,6 +70,8 @@ mod tests {
         assert_eq!(of("a"), [0; 0]);
         let all = all.map(|(path, number)| (number, Path::new(path)));
         assert_eq!(all_around(all), [(2, vec![1]), (3, vec![1]), (4, vec![2, 1])]);
+        let renamed = [("a", 1), ("a", 2), ("a/b", 3)].map(|(path, n)| (n, Path::new(path)));
+        assert_eq!(all_around(renamed), [(3, vec![1, 2])], "both names of the outer one");
     }
 
     #[test]
