@@ -16,6 +16,9 @@ use super::cpu::Pinned;
 /// Size of one read or write of bulk data.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
+/// Workers of the pool: more than a flood of the benchmarks keeps busy where nothing limits it.
+const POOL: usize = 400;
+
 /// What a connection is for; its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -34,6 +37,9 @@ pub(crate) struct Server {
     pub(crate) data: SocketAddr,
     /// Where connections are accepted, and closed once the client has closed.
     pub(crate) accept: SocketAddr,
+    /// Where threads that are there already send back what comes, as servers with a pool of workers do:
+    /// nothing is made for a connection but its socket.
+    pub(crate) pool: SocketAddr,
 }
 
 impl Server {
@@ -46,8 +52,10 @@ impl Server {
         }
         let mut process = Process::spawn(&mut command)?;
         let line = process.next_line(Duration::from_secs(10))?;
-        let (data, accept) = line.split_once(' ').context("the server said nothing useful")?;
-        Ok(Self { data: data.parse()?, accept: accept.parse()?, _process: process })
+        let mut addresses = line.split(' ').map(str::parse);
+        let mut next = || addresses.next().context("the server said nothing useful");
+        let [data, accept, pool] = [next()??, next()??, next()??];
+        Ok(Self { data, accept, pool, _process: process })
     }
 
     /// A connection to a service.
@@ -68,7 +76,17 @@ pub(crate) fn serve(cpu: Option<usize>) -> Result<()> {
     // leaves no TIME_WAIT; hundreds of thousands of connects would run out of ports otherwise.
     setsockopt(&accept, sockopt::Linger, &nix::libc::linger { l_onoff: 1, l_linger: 0 })?;
     listen(&accept, Backlog::new(4096)?)?;
-    println!("{} {}", data.local_addr()?, accept.local_addr()?);
+    let pool = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    println!("{} {} {}", data.local_addr()?, accept.local_addr()?, pool.local_addr()?);
+    for _ in 0..POOL {
+        let pool = pool.try_clone()?;
+        thread::spawn(move || {
+            for stream in pool.incoming().flatten() {
+                // A connection ends with its client; why does not matter here.
+                drop(echo(stream));
+            }
+        });
+    }
     thread::spawn(move || {
         for mut stream in accept.incoming().flatten() {
             // Only after the client: a reset that overtakes the end of connect() would fail it.
@@ -84,6 +102,16 @@ pub(crate) fn serve(cpu: Option<usize>) -> Result<()> {
     let mut line = String::new();
     while std::io::stdin().lock().read_line(&mut line)? > 0 {}
     Ok(())
+}
+
+fn echo(mut stream: TcpStream) -> Result<()> {
+    stream.set_nodelay(true)?;
+    let mut buffer = [0; 256];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "ended");
+        stream.write_all(&buffer[..count])?;
+    }
 }
 
 fn answer(mut stream: TcpStream) -> Result<()> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use super::kernels::{Kernel, Role};
-use super::qemu::{Ended, Files};
+use super::qemu::{Ended, Files, Threads};
 use super::{initramfs, qemu, results, suite};
 use crate::cargo;
 
@@ -50,11 +50,11 @@ fn on(kernel: &Kernel, name: &str, dir: &Path) -> Result<bool> {
     let initramfs = initramfs::build(kernel, &contents, dir)?;
     let files = Files::new(dir)?;
     let mut code = None;
-    let ended =
-        qemu::run(kernel, &initramfs, &files, None, |line| match line.strip_prefix("guard-vm ") {
-            Some(word) => code = word.strip_prefix("end bench ").map(str::to_owned).or(code.take()),
-            None => println!("{line}"),
-        })?;
+    let line = |line: &str| match line.strip_prefix("guard-vm ") {
+        Some(word) => code = word.strip_prefix("end bench ").map(str::to_owned).or(code.take()),
+        None => println!("{line}"),
+    };
+    let ended = qemu::run(kernel, &initramfs, &files, Threads::ForEach, None, line)?;
     results::tidy(dir);
     ensure!(
         ended == Ended::ByItself,

@@ -62,6 +62,18 @@ pub(super) enum Ended {
     Failed(String),
 }
 
+/// Threads of the emulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// One for both of a guest's processors: with two, one can take in an instruction that the
+    /// other's kernel is patching, and fall over a breakpoint that is long gone (QEMU 7.2; "Oops:
+    /// int3" where `cpu.max` turned a static key). Guests share few real processors, so it costs no time.
+    One,
+    /// One for each, for what is timed: with one thread a processor that has to wait for the other's turn
+    /// waits up to 100 ms, which no real one does.
+    ForEach,
+}
+
 /// Files of a run.
 pub(super) struct Files {
     /// What the kernel said.
@@ -99,10 +111,11 @@ pub(super) fn run(
     kernel: &Kernel,
     initramfs: &Path,
     files: &Files,
+    threads: Threads,
     deadline: Option<Instant>,
     mut line: impl FnMut(&str),
 ) -> Result<Ended> {
-    let mut command = command(kernel, initramfs, files)?;
+    let mut command = command(kernel, initramfs, files, threads)?;
     let log = File::create(&files.qemu)?;
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     cargo::show(&command);
@@ -153,16 +166,17 @@ pub(super) fn run(
     }
 }
 
-fn command(kernel: &Kernel, initramfs: &Path, files: &Files) -> Result<Command> {
+fn command(kernel: &Kernel, initramfs: &Path, files: &Files, threads: Threads) -> Result<Command> {
     let mut command = Command::new("nice");
     command.args(["-n", &niceness(kernel)?.to_string(), "qemu-system-x86_64"]);
     // QEMU 7.2 miscomputes cmpxchg16b, which the slab allocator of kernels before 7 uses where it
     // is there (guests died of double faults); without it later ones give no socket storage.
     let cx16 = kernel.version()? >= NEW;
-    // One thread for both of a guest's processors: with two, one can take in an instruction that the
-    // other's kernel is patching, and fall over a breakpoint that is long gone (QEMU 7.2; "Oops: int3"
-    // where cpu.max turned a static key). Guests share few real processors, so it costs no time.
-    command.args(["-accel", "tcg,thread=single", "-machine", "q35", "-smp", "2"]);
+    let emulator = match threads {
+        Threads::One => "tcg,thread=single",
+        Threads::ForEach => "tcg,thread=multi",
+    };
+    command.args(["-accel", emulator, "-machine", "q35", "-smp", "2"]);
     let cpu = [if cx16 { "max" } else { "max,-cx16" }, SLOW_WHEN_EMULATED].join(",");
     command.args(["-cpu", &cpu]);
     command.args(["-m", &MEMORY_MB.to_string(), "-nodefaults", "-display", "none", "-no-reboot"]);

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::console;
 use super::kernels::Kernel;
-use super::qemu::{Ended, Files, run};
+use super::qemu::{Ended, Files, Threads, run};
 use crate::stage::{Case, Outcome, Stage};
 use crate::test::parse::{DIED, Line, Parser};
 use crate::test::second_try::{notes, passed_at_last};
@@ -36,13 +36,14 @@ pub(super) fn of(
     let start = Instant::now();
     let mut reader = Reader::new(&kernel.name);
     let mut notes = Vec::new();
-    let mut ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
+    let mut ended =
+        run(kernel, initramfs, &files, Threads::One, deadline, |line| reader.line(line))?;
     if ended == Ended::NotBooted {
         // Nothing of guard has run yet: it is the emulator's doing. A kernel that cannot boot does
         // not at the second try either.
         notes.push(format!("{}: it did not come up, and was booted again", kernel.name));
         files = Files::new(dir)?;
-        ended = run(kernel, initramfs, &files, deadline, |line| reader.line(line))?;
+        ended = run(kernel, initramfs, &files, Threads::One, deadline, |line| reader.line(line))?;
     }
     let Reader { parser, done, codes, last, .. } = reader;
     let mut cases = passed_at_last(parser.finish());
