@@ -69,8 +69,8 @@ pub(super) enum Threads {
     /// other's kernel is patching, and fall over a breakpoint that is long gone (QEMU 7.2; "Oops:
     /// int3" where `cpu.max` turned a static key). Guests share few real processors, so it costs no time.
     One,
-    /// One for each, for what is timed: with one thread a processor that has to wait for the other's turn
-    /// waits up to 100 ms, which no real one does.
+    /// One for each, for what is timed: processors that share a thread run by turns, which real ones do
+    /// not. A run that dies of such a breakpoint is to be repeated.
     ForEach,
 }
 
