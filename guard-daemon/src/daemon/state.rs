@@ -22,6 +22,7 @@ use super::retry_budget::RetryBudgetFill;
 use super::schedules::Schedules;
 use crate::cgroup::{Hierarchy, Root};
 use crate::fault::{Engines, FaultManager};
+use crate::health::incident::IncidentBook;
 use crate::journal::UndoLog;
 use crate::kernel::{Kernel, KernelError, Lease};
 use crate::observe::{EventStore, SharedIds};
@@ -97,6 +98,8 @@ pub(crate) struct State {
     /// Storms that go on, and those that were.
     pub(crate) storms: super::storms::Storms,
     pub(crate) cut_counts: CutCounts,
+    /// What was degraded, and how it ended.
+    pub(crate) incidents: IncidentBook,
     /// Calls that were silent for long, by bulkhead and service.
     pub(crate) stalls: std::collections::BTreeMap<(String, String), u64>,
     /// Those that monitor mode left alone.
