@@ -33,7 +33,7 @@ const DEVOURED_BYTES: usize = 500 << 20;
 /// Controllers without which nothing but connections is limited.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 const LIMITS: &str = "memory_max = \"64MiB\"\nmemory_swap_max = \"0MiB\"\npids_max = 16\n\
-                      cpu_max = \"5%\"\ncpu_weight = 1\n";
+                      cpu_max = \"1%\"\ncpu_weight = 1\n";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Noise {
