@@ -1,12 +1,13 @@
 //! The plan from a tree without errors. It checks nothing: where the tree has a hole, an error
 //! was reported and the plan is thrown away, so a placeholder will do.
 
+mod agents;
 mod limits;
+mod recovery;
+mod resources;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-mod resources;
 
 use super::read::{Named, Node};
 use crate::config::text::signals;
@@ -26,6 +27,9 @@ pub(super) fn plan(root: &Node) -> Plan {
         limits: limits::limits(root),
         hygiene: of_hygiene(root.table("defaults")),
         schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
+        recovery: recovery::recovery(root),
+        retry_policies: recovery::retry_policies(root),
+        agents: by_name(root.named("agents"), agents::agent),
     }
 }
 

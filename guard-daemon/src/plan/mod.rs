@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod agents;
 mod breaker;
 mod diff;
 mod hygiene;
@@ -16,10 +17,13 @@ mod limits;
 mod nesting;
 mod orphans;
 mod pacing;
+mod recovery;
 mod resources;
+mod retry;
 mod schedule;
 mod words;
 
+pub use agents::{AgentPlan, CheckpointPlan, HealthPlan, RestartPolicy};
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use hygiene::{
@@ -31,7 +35,11 @@ pub use limits::{BudgetPlan, LimitRules, LimitSettings, OnExhausted, RetryBudget
 pub(crate) use nesting::{all_around, around, lies_inside};
 pub use orphans::OrphanPlan;
 pub use pacing::{PACING_MAX_DELAY, PacePlan, StormPlan};
+pub use recovery::{
+    Action, DEFAULT_RULE, Detector, NotifyPlan, RecoveryPlan, RulePlan, StepPlan, VerifyPlan,
+};
 pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
+pub use retry::{NETWORK_ERROR, RATE_LIMIT, RetryPolicyPlan, VALIDATION_ERROR, environment};
 pub use schedule::SchedulePlan;
 
 /// The whole plan.
@@ -51,6 +59,12 @@ pub struct Plan {
     pub hygiene: HygieneSettings,
     /// Drills that guardd runs by itself, in the order of the file.
     pub schedules: Vec<SchedulePlan>,
+    /// Healing.
+    pub recovery: RecoveryPlan,
+    /// How often and how fast things are tried again, the built-in policies among them.
+    pub retry_policies: Vec<RetryPolicyPlan>,
+    /// Programs that guard runs, in the order of their names.
+    pub agents: Vec<AgentPlan>,
 }
 
 /// `[daemon]`.
@@ -206,6 +220,16 @@ impl Plan {
     /// The service with this name.
     pub fn service(&self, name: &str) -> Option<&ServicePlan> {
         self.services.iter().find(|s| s.name == name)
+    }
+
+    /// The retry policy with this name.
+    pub fn retry_policy(&self, name: &str) -> Option<&RetryPolicyPlan> {
+        self.retry_policies.iter().find(|policy| policy.name == name)
+    }
+
+    /// The agent with this name.
+    pub fn agent(&self, name: &str) -> Option<&AgentPlan> {
+        self.agents.iter().find(|agent| agent.name == name)
     }
 
     /// The bulkhead with this name.

@@ -11,6 +11,7 @@ mod bulk;
 mod connect;
 mod cpu;
 mod delay;
+mod healing;
 mod idle;
 mod kill;
 mod kills;
@@ -59,7 +60,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 17] = [
+const ALL: [(&str, Benchmark, &str); 18] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -76,10 +77,12 @@ const ALL: [(&str, Benchmark, &str); 17] = [
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),
+    (HEALING, healing::run, "eight failures healed, or not, with guard and without (8 minutes)"),
     (NETEM, netem::run, "latency and loss against tc netem, in a virtual machine only"),
 ];
 /// These run only when they are named.
 const KILLS: &str = "kills";
+const HEALING: &str = "healing";
 const NETEM: &str = "netem";
 
 /// Measure guard against bare traffic. Exit code 1: a target was missed.
@@ -122,6 +125,13 @@ enum Hidden {
         /// Where datagrams go
         sink: std::net::SocketAddr,
     },
+    /// A program of the benchmark `healing`
+    #[command(hide = true)]
+    Work {
+        /// Which
+        #[command(subcommand)]
+        work: healing::Work,
+    },
 }
 
 fn after_help() -> String {
@@ -135,6 +145,7 @@ pub(crate) fn main() -> Result<bool> {
     match cli.command {
         Some(Hidden::Serve { cpu }) => return server::serve(cpu).map(|()| true),
         Some(Hidden::Call { server, sink }) => return kills::call(server, sink).map(|()| true),
+        Some(Hidden::Work { work }) => return healing::work(&work).map(|()| true),
         None => {}
     }
     let known = |name: &String| ALL.iter().any(|(known, ..)| known == name);
@@ -150,7 +161,7 @@ pub(crate) fn main() -> Result<bool> {
     let mut report = Report::begin(cli.quick)?;
     for (name, run, what) in ALL {
         let wanted = cli.names.iter().any(|wanted| wanted == name);
-        if !wanted && ([KILLS, NETEM].contains(&name) || !cli.names.is_empty()) {
+        if !wanted && ([KILLS, HEALING, NETEM].contains(&name) || !cli.names.is_empty()) {
             continue;
         }
         eprintln!("{name}: {what}");

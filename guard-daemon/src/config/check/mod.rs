@@ -7,6 +7,7 @@ mod endpoints;
 mod hygiene;
 mod limits;
 mod order;
+mod recovery;
 mod references;
 mod resources;
 mod schedules;
@@ -26,6 +27,7 @@ pub(super) fn all(root: &Node, sink: &mut Sink) {
     hygiene::check(root, sink);
     resources::check(root, sink);
     schedules::check(root, sink);
+    recovery::check(root, sink);
     if sink.is_complete() && !sink.has_errors() && root.named("bulkheads").is_empty() {
         let message = "no bulkhead is configured, so nothing is guarded";
         let found = Diagnostic::new(sink.source(), Severity::Warning, None, "bulkheads", message);

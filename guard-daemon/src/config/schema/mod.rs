@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod agents;
 mod breaker;
 mod bulkheads;
 mod daemon;
@@ -93,6 +94,8 @@ pub enum Names {
     ServiceRef,
     /// Retry policies.
     Policy,
+    /// Agents.
+    Agent,
 }
 
 impl Key {
@@ -168,15 +171,27 @@ pub static ROOT: &[Key] = &[
         Absent::Words("none"),
         "Recovery rules: when a detector fires, the steps are tried from mild to severe, and each \
          is followed by a verification.",
-    )
-    .inert(),
+    ),
+    Key::new(
+        "notify",
+        Kind::Table(recovery::NOTIFY),
+        Absent::Words("log and event only"),
+        "How a person is called when healing does not help.",
+    ),
     Key::new(
         "retry_policies",
         Kind::Named { keys: RETRY_POLICY, names: Names::Policy, max: MAX_RULES },
         Absent::Words("none"),
-        "How often and how fast guard's own actions are tried again, by type of error.",
-    )
-    .inert(),
+        "How often and how fast guard's own actions are tried again, by type of error. There are \
+         `network_error` (5 times, 1 s doubling to 30 s), `rate_limit_429` (3 times, 60 s) and \
+         `validation_error` (never); the file may change these and add others, for agents to follow.",
+    ),
+    Key::new(
+        "agents",
+        Kind::Named { keys: agents::AGENT, names: Names::Agent, max: MAX_RULES },
+        Absent::Words("none: guard runs no agent, and restarts none"),
+        "Agents that guard runs in their bulkheads, starts again when they fail, and keeps checkpoints of.",
+    ),
     Key::new(
         "schedule",
         Kind::List(SCHEDULE),
@@ -210,6 +225,12 @@ static DEFAULTS: &[Key] = &[
         Kind::Table(hygiene::HYGIENE),
         Absent::Words("the defaults of its keys: it is on"),
         "Connection hygiene for every service that does not set its own, and for `other`.",
+    ),
+    Key::new(
+        "recovery",
+        Kind::Table(recovery::DEFAULTS),
+        Absent::Words("the defaults of its keys: it is on"),
+        "Healing without a rule, and how much of it at a time.",
     ),
 ];
 

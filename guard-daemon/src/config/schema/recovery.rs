@@ -43,9 +43,80 @@ pub(super) static RECOVERY: &[Key] = &[
         "max_per_hour",
         Kind::Integer { min: 1, max: 3600 },
         Absent::Value("6"),
-        "Recoveries in an hour after which the rule stops and calls a person.",
+        "Recoveries of one bulkhead and service in an hour; above it the rule acts no more, calls a \
+         person once, and waits.",
     )
     .example("6"),
+    Key::new(
+        "reset_after",
+        Kind::Duration { min: SECOND, max: YEAR },
+        Absent::Value("\"10m\""),
+        "Healthy time after which the count of `max_per_hour` starts anew.",
+    )
+    .example("\"10m\""),
+    Key::new(
+        "allow_repeat",
+        Kind::Flag,
+        Absent::Value("false"),
+        "Whether the rule may end calls, and signal or restart processes, where `when.service` is of class \
+         `mcp` or `tool`. A call that is ended may be made again, and with it what it does: a mail is sent \
+         twice. Acts only together with `when.service` or `when.bulkhead`.",
+    )
+    .example("true"),
+    Key::new(
+        "dry_run",
+        Kind::Flag,
+        Absent::Value("false"),
+        "Detects, and writes down what it would do; touches nothing.",
+    )
+    .example("true"),
+];
+
+/// `[defaults.recovery]`.
+pub(super) static DEFAULTS: &[Key] = &[
+    Key::new(
+        "default_rule",
+        Kind::Choice(&["on", "off"]),
+        Absent::Value("\"on\""),
+        "The built-in rule `success-rate`, for whatever no rule of the file is about: when fewer than \
+         80 % of at least 10 calls in 30 s succeed, or a breaker is OPEN, idle connections are closed, \
+         names resolved again, and a breaker whose service was out of reach is probed as soon as guardd \
+         can connect to it. It never ends a call.",
+    )
+    .example("\"off\""),
+    Key::new(
+        "max_concurrent",
+        Kind::Integer { min: 1, max: 64 },
+        Absent::Value("4"),
+        "Actions that run at a time on this host. Of those that stop processes (freeze, signal, restart, \
+         restore) only one runs at a time, whatever this says.",
+    )
+    .example("4"),
+];
+
+/// `[notify]`.
+pub(super) static NOTIFY: &[Key] = &[
+    Key::new(
+        "exec",
+        Kind::Argv,
+        Absent::Words("no command"),
+        "Command that calls a person; its environment and standard input describe the incident.",
+    )
+    .example("[\"/usr/local/bin/page\", \"oncall\"]"),
+    Key::new(
+        "http",
+        Kind::HttpUrl,
+        Absent::Words("no webhook"),
+        "Where the incident is posted as JSON. For https, put a relay in front, or use `exec`.",
+    )
+    .example("\"http://127.0.0.1:8080/page\""),
+    Key::new(
+        "timeout",
+        Kind::Duration { min: Duration::from_millis(100), max: Duration::from_hours(1) },
+        Absent::Value("\"10s\""),
+        "Longest time for each of the two.",
+    )
+    .example("\"10s\""),
 ];
 
 static WHEN: &[Key] = &[
@@ -56,10 +127,66 @@ static WHEN: &[Key] = &[
     Key::new(
         "success_rate_below",
         Kind::Number { min: 0.001, max: 1.0 },
-        Absent::Value("0.8"),
+        Absent::Words("0.8 where the rule names no other detector; else it is none"),
         "Share of successful calls in `window` below which the rule fires.",
     )
     .example("0.8"),
+    Key::new(
+        "latency_above",
+        Kind::Duration { min: Duration::from_millis(1), max: Duration::from_hours(1) },
+        Absent::Words("no detector"),
+        "The time to the first byte at `latency_quantile` of the calls in `window` is above this.",
+    )
+    .example("\"2s\""),
+    Key::new(
+        "latency_quantile",
+        Kind::Number { min: 0.5, max: 0.999 },
+        Absent::Value("0.95"),
+        "Which quantile that is.",
+    )
+    .example("0.95"),
+    Key::new(
+        "breaker_open_for",
+        Kind::Duration { min: Duration::ZERO, max: YEAR },
+        Absent::Words("no detector"),
+        "The breaker has not been CLOSED for so long.",
+    )
+    .example("\"10s\""),
+    Key::new(
+        "stalled_for",
+        Kind::Duration { min: SECOND, max: YEAR },
+        Absent::Words("no detector"),
+        "A call has waited for its answer for so long. Models think for minutes: above 10 min for these.",
+    )
+    .example("\"10m\""),
+    Key::new(
+        "memory_pressure_above",
+        Kind::Percent { min: 0.1, max: 100.0 },
+        Absent::Words("no detector"),
+        "Share of the last 10 s in which some process of the bulkhead waited for memory (PSI).",
+    )
+    .example("\"30%\""),
+    Key::new(
+        "out_of_memory",
+        Kind::Flag,
+        Absent::Value("false"),
+        "The kernel has killed a process of the bulkhead for want of memory since the last look.",
+    )
+    .example("true"),
+    Key::new(
+        "agent_exited",
+        Kind::Flag,
+        Absent::Value("false"),
+        "The supervised agent of the bulkhead has failed for good: its start limit is used up.",
+    )
+    .example("true"),
+    Key::new(
+        "combine",
+        Kind::Choice(&["all", "any"]),
+        Absent::Value("\"all\""),
+        "Whether all detectors of the rule must say so, or any.",
+    )
+    .example("\"any\""),
     Key::new(
         "window",
         Kind::Duration { min: SECOND, max: Duration::from_hours(24) },
@@ -97,14 +224,15 @@ static STEPS: &[Key] = &[
     step("end_call", Kind::Table(OPTIONS), "Destroys the one socket whose call hangs.", "{}"),
     step(
         "reset_connections",
-        Kind::Table(OPTIONS),
+        Kind::Table(RESET_CONNECTIONS),
         "Destroys the bulkhead's connections to the service.",
-        "{}",
+        "{ which = \"idle\" }",
     ),
     step(
         "reset_limits",
         Kind::Table(OPTIONS),
-        "Clears retry counters, budgets and breaker windows.",
+        "Lets an OPEN breaker probe now: at once if its calls failed by no connection and guardd can make \
+         one; else never before `open_timeout`. Never shortens a Retry-After.",
         "{}",
     ),
     step("flush_dns", Kind::Table(OPTIONS), "Resolves the service's host names again.", "{}"),
@@ -147,13 +275,26 @@ const fn step(name: &'static str, kind: Kind, doc: &'static str, example: &'stat
 }
 
 /// Steps without a value of their own take a table.
-static OPTIONS: &[Key] = &[Key::new(
+static OPTIONS: &[Key] = &[TIMEOUT];
+
+static RESET_CONNECTIONS: &[Key] = &[
+    TIMEOUT,
+    Key::new(
+        "which",
+        Kind::Choice(&["idle", "all"]),
+        Absent::Value("\"idle\""),
+        "\"idle\": those on which no answer is awaited. \"all\": calls are ended too.",
+    )
+    .example("\"idle\""),
+];
+
+const TIMEOUT: Key = Key::new(
     "timeout",
     Kind::Duration { min: Duration::from_millis(100), max: Duration::from_hours(1) },
-    Absent::Words("that of the step"),
+    Absent::Value("\"10s\""),
     "Longest time the step may take.",
 )
-.example("\"10s\"")];
+.example("\"10s\"");
 
 /// `[retry_policies.NAME]`.
 pub(super) static RETRY_POLICY: &[Key] = &[
@@ -171,6 +312,13 @@ pub(super) static RETRY_POLICY: &[Key] = &[
         "How the delay grows: doubled each time, or the same.",
     )
     .example("\"exponential\""),
+    Key::new(
+        "jitter",
+        Kind::Flag,
+        Absent::Words("true for exponential, false for fixed"),
+        "Whether a random part of up to a half is taken off each delay, so that many do not come at once.",
+    )
+    .example("true"),
     Key::new(
         "initial_delay",
         Kind::Duration { min: Duration::from_millis(1), max: YEAR },
