@@ -132,7 +132,7 @@ pub(super) fn start(
         pacing: super::pacing::Pacing::new(engines.clone()),
         storms: super::storms::Storms::default(),
         cut_counts: BTreeMap::new(),
-        incidents: crate::health::incident::IncidentBook::default(),
+        incidents: crate::health::incident::IncidentBook::open_in(&plan.daemon.state_dir),
         stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),
         metrics_address,

@@ -4,3 +4,6 @@
 //! (`recovery`); what these find and do is written down as incidents. It decides nothing itself.
 
 pub mod incident;
+mod window;
+
+pub use window::{Span, Window};

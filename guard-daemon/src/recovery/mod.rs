@@ -6,8 +6,11 @@
 //! Healing is bounded in everything: in time, in number per hour, and in how many run at once. It
 //! never ends a call or a process of class `mcp` or `tool` unless the configuration says so.
 
+pub mod hooks;
+mod ladder;
 mod outcome;
 mod situation;
 
+pub use ladder::{Ladder, Look, Order};
 pub use outcome::{ActionResult, Outcome};
 pub use situation::Situation;

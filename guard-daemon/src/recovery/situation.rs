@@ -29,3 +29,26 @@ pub struct Situation {
     /// Its action, as in the configuration; empty before the first.
     pub action: String,
 }
+
+impl Situation {
+    /// The same as variables of a hook's environment.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        let text = |of: &Option<String>| of.clone().unwrap_or_default();
+        let outcomes: Vec<String> =
+            self.outcomes.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        // A NUL would keep the hook from starting.
+        let clean = |text: String| text.replace('\0', " ");
+        vec![
+            ("GUARD_INCIDENT", self.incident.to_string()),
+            ("GUARD_RULE", self.rule.clone()),
+            ("GUARD_BULKHEAD", text(&self.bulkhead)),
+            ("GUARD_SERVICE", text(&self.service)),
+            ("GUARD_SINCE", self.since.clone()),
+            ("GUARD_REASON", clean(self.reason.clone())),
+            ("GUARD_OUTCOMES", outcomes.join(" ")),
+            ("GUARD_INJECTED", self.injected.to_string()),
+            ("GUARD_STEP", self.step.to_string()),
+            ("GUARD_ACTION", self.action.clone()),
+        ]
+    }
+}

@@ -1,10 +1,14 @@
 //! Incidents: from the moment something is degraded until its recovery is verified.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use crate::recovery::{ActionResult, Situation};
+
+mod book;
+mod totals;
+
+pub use book::IncidentBook;
+pub use totals::{Total, Totals};
 
 /// One incident with its timeline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,50 +85,4 @@ pub enum End {
     Recovered,
     /// The rule, the bulkhead or the service was taken out of the configuration.
     Withdrawn,
-}
-
-/// All incidents that are known.
-#[derive(Debug, Default)]
-pub struct IncidentBook {
-    incidents: BTreeMap<u64, Incident>,
-}
-
-impl IncidentBook {
-    /// Opens one; its number.
-    pub fn open(&mut self, mut situation: Situation, opened: String) -> u64 {
-        let id = self.incidents.keys().next_back().map_or(1, |last| last + 1);
-        situation.incident = id;
-        let incident = Incident { id, situation, opened, timeline: Vec::new(), closed: None };
-        self.incidents.insert(id, incident);
-        id
-    }
-
-    /// Adds a line to one that is open.
-    pub fn add(&mut self, id: u64, entry: Entry) {
-        if let Some(incident) = self.incidents.get_mut(&id) {
-            incident.timeline.push(entry);
-        }
-    }
-
-    /// Closes it.
-    pub fn close(&mut self, id: u64, closed: Closed) {
-        if let Some(incident) = self.incidents.get_mut(&id) {
-            incident.closed = Some(closed);
-        }
-    }
-
-    /// By its number.
-    pub fn get(&self, id: u64) -> Option<&Incident> {
-        self.incidents.get(&id)
-    }
-
-    /// All, in the order of their numbers.
-    pub fn all(&self) -> impl Iterator<Item = &Incident> {
-        self.incidents.values()
-    }
-
-    /// Those that go on.
-    pub fn active(&self) -> impl Iterator<Item = &Incident> {
-        self.all().filter(|incident| incident.closed.is_none())
-    }
 }

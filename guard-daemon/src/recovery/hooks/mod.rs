@@ -1,0 +1,20 @@
+//! What guard asks of others when it heals: commands, webhooks, people. Plain functions that block no
+//! longer than they may. They never run inside a bulkhead, and nothing that they start outlives them.
+
+mod exec;
+mod http;
+mod notify;
+mod output;
+
+pub use exec::run_exec;
+pub use http::post;
+pub use notify::notify;
+
+use std::time::Duration;
+
+/// How a hook is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookOptions {
+    /// Longest time for all of it, retries with it.
+    pub timeout: Duration,
+}

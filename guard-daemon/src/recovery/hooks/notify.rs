@@ -1,0 +1,31 @@
+//! Calls a person, by every way that is configured. The log and the events tell it in any case.
+
+use std::time::Instant;
+
+use super::{HookOptions, post, run_exec};
+use crate::plan::{NotifyPlan, RetryPolicyPlan};
+use crate::recovery::{ActionResult, Outcome, Situation};
+
+/// Done if any way worked; skipped if there is none.
+pub fn notify(plan: &NotifyPlan, policies: &[RetryPolicyPlan], situation: &Situation) -> Outcome {
+    let begin = Instant::now();
+    let options = HookOptions { timeout: plan.timeout };
+    let mut ways = Vec::new();
+    if !plan.exec.is_empty() {
+        ways.push(("exec", run_exec(&plan.exec, &options, situation)));
+    }
+    if let Some(url) = &plan.http {
+        ways.push(("http", post(url, &options, policies, situation)));
+    }
+    let worked = ways.iter().any(|(_, outcome)| outcome.result == ActionResult::Done);
+    let told: Vec<String> =
+        ways.iter().map(|(way, outcome)| format!("{way}: {}", outcome.message)).collect();
+    let (result, message) = match (ways.is_empty(), worked) {
+        (true, _) => {
+            (ActionResult::Skipped, "nobody is configured in [notify]: log and event only".into())
+        }
+        (false, true) => (ActionResult::Done, told.join("; ")),
+        (false, false) => (ActionResult::Failed, told.join("; ")),
+    };
+    Outcome { result, message, took: begin.elapsed() }
+}
