@@ -43,6 +43,25 @@ impl Bulkhead {
         Ok(sent.count())
     }
 
+    /// Sends any signal to every process in it and below. Returns to how many.
+    ///
+    /// # Errors
+    /// As [`Bulkhead::procs`].
+    pub fn send(&self, signal: nix::sys::signal::Signal) -> Result<usize> {
+        let pids = self.subtree_procs()?.pids;
+        let open = |pid: u32| {
+            let raw = Pid::from_raw(i32::try_from(pid).ok()?)?;
+            Some((pid, pidfd_open(raw, PidfdFlags::empty()).ok()?))
+        };
+        let handles: Vec<_> = pids.into_iter().filter_map(open).collect();
+        let inside: BTreeSet<u32> = self.subtree_procs()?.pids.into_iter().collect();
+        let Some(signal) = Signal::from_named_raw(signal as i32) else { return Ok(0) };
+        let sent = handles.iter().filter(|(pid, handle)| {
+            inside.contains(pid) && pidfd_send_signal(handle, signal).is_ok()
+        });
+        Ok(sent.count())
+    }
+
     /// Kills every process in it and below, and those that they fork meanwhile (`cgroup.kill`).
     ///
     /// # Errors

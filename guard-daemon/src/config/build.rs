@@ -1,7 +1,6 @@
 //! The plan from a tree without errors. It checks nothing: where the tree has a hole, an error
 //! was reported and the plan is thrown away, so a placeholder will do.
 
-mod agents;
 mod limits;
 mod recovery;
 mod resources;
@@ -29,7 +28,6 @@ pub(super) fn plan(root: &Node) -> Plan {
         schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
         recovery: recovery::recovery(root),
         retry_policies: recovery::retry_policies(root),
-        agents: by_name(root.named("agents"), agents::agent),
     }
 }
 

@@ -18,6 +18,9 @@
 //! | GET /v1/budgets | | [`Budgets`] |
 //! | POST /v1/budgets | [`BudgetRelease`] | [`Budgets`] |
 //! | POST /v1/breakers | [`BreakerRequest`] | [`Breakers`] (the one that was changed) |
+//! | GET /v1/incidents | | [`Incidents`] |
+//! | POST /v1/recover | [`RecoverRequest`] | [`Recovered`] |
+//! | GET /v1/policies | | [`Policies`] |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
 //! | POST /v1/resume | | [`Done`] |
 //! | POST /v1/reload?dry_run=BOOL | | [`Reloaded`] |
@@ -32,6 +35,7 @@ mod budget;
 mod drill;
 mod fault;
 mod limits;
+mod recovery;
 mod resources;
 mod schedule;
 mod unguarded;
@@ -43,6 +47,7 @@ pub use drill::{
 };
 pub use fault::{FaultCounters, FaultRecord, FaultRequest, Faults, Held};
 pub use limits::LimitStatus;
+pub use recovery::{IncidentRecord, Incidents, Policies, RecoverRequest, Recovered, RecoveredStep};
 pub use resources::{LimitRecord, ResourceStatus};
 pub use schedule::{ScheduleStatus, ScheduledRun};
 pub use unguarded::UnguardedSocket;

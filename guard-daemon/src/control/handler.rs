@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::api::{
     BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
     ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
-    HaltRequest, Joined, Reloaded, Status, Waits,
+    HaltRequest, Incidents, Joined, Policies, RecoverRequest, Recovered, Reloaded, Status, Waits,
 };
 use super::peer::Peer;
 
@@ -107,6 +107,19 @@ pub trait Handler: Send + Sync + 'static {
         peer: Peer,
         bulkhead: String,
     ) -> impl Future<Output = Result<Budgets, ErrorBody>> + Send;
+
+    /// `GET /v1/incidents`.
+    fn incidents(&self) -> impl Future<Output = Result<Incidents, ErrorBody>> + Send;
+
+    /// `POST /v1/recover`.
+    fn recover(
+        &self,
+        peer: Peer,
+        request: RecoverRequest,
+    ) -> impl Future<Output = Result<Recovered, ErrorBody>> + Send;
+
+    /// `GET /v1/policies`.
+    fn policies(&self) -> impl Future<Output = Result<Policies, ErrorBody>> + Send;
 
     /// `POST /v1/halt`.
     fn halt(

@@ -16,7 +16,7 @@ use tracing::error;
 use super::access::Role;
 use super::api::{
     BreakerRequest, BudgetRelease, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest,
-    JoinRequest,
+    JoinRequest, RecoverRequest,
 };
 use super::extract::{Input, Params};
 use super::handler::{Handler, JoinOrder};
@@ -51,6 +51,9 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/drills", get(drills::<H>).post(drill::<H>).delete(abort_drill::<H>))
         .route("/v1/budgets", get(budgets::<H>).post(release_budgets::<H>))
         .route("/v1/breakers", get(breakers::<H>).post(change_breaker::<H>))
+        .route("/v1/incidents", get(incidents::<H>))
+        .route("/v1/recover", post(recover::<H>))
+        .route("/v1/policies", get(policies::<H>))
         .route("/v1/halt", post(halt::<H>))
         .route("/v1/resume", post(resume::<H>))
         .route("/v1/reload", post(reload::<H>))
@@ -195,6 +198,22 @@ async fn release_budgets<H: Handler>(
     Input(BudgetRelease { bulkhead }): Input<BudgetRelease>,
 ) -> Reply {
     answer(async move { app.handler.release_budgets(peer, bulkhead).await }).await
+}
+
+async fn incidents<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.incidents().await }).await
+}
+
+async fn recover<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<RecoverRequest>,
+) -> Reply {
+    answer(async move { app.handler.recover(peer, request).await }).await
+}
+
+async fn policies<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.policies().await }).await
 }
 
 async fn halt<H: Handler>(

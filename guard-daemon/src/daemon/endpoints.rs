@@ -91,6 +91,17 @@ impl Resolved {
         self.names.retain(|name, _| names.contains(name));
     }
 
+    /// Single addresses of one endpoint's host, as they are now; none of a network.
+    pub(crate) fn current(&self, host: &EndpointHost) -> Vec<IpAddr> {
+        match host {
+            EndpointHost::Net(net) if net.prefix_len() == net.max_prefix_len() => vec![net.addr()],
+            EndpointHost::Net(_) => Vec::new(),
+            EndpointHost::Name(name) => {
+                self.names.get(name).map_or_else(Vec::new, |a| a.current.iter().copied().collect())
+            }
+        }
+    }
+
     /// Networks of one endpoint's host.
     fn nets(&self, host: &EndpointHost) -> Vec<IpNet> {
         match host {

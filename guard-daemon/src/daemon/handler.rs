@@ -10,7 +10,7 @@ use super::state::{Guard, State};
 use crate::control::api::{
     BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
     ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
-    HaltRequest, Joined, Reloaded, Status, Waits,
+    HaltRequest, Incidents, Joined, Policies, RecoverRequest, Recovered, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, JoinOrder, Peer};
 use crate::fault::{Context, Engine, FaultError, FaultSpec};
@@ -103,6 +103,18 @@ impl Handler for Control {
 
     async fn breakers(&self) -> Result<Breakers, ErrorBody> {
         self.blocking(|guard| Ok(guard.breakers_now())).await
+    }
+
+    async fn incidents(&self) -> Result<Incidents, ErrorBody> {
+        self.blocking(|guard| Ok(guard.incidents_now())).await
+    }
+
+    async fn recover(&self, peer: Peer, request: RecoverRequest) -> Result<Recovered, ErrorBody> {
+        self.blocking(move |guard| guard.recover(&peer, &request)).await
+    }
+
+    async fn policies(&self) -> Result<Policies, ErrorBody> {
+        self.blocking(|guard| guard.policies_now()).await
     }
 
     async fn budgets(&self) -> Result<Budgets, ErrorBody> {

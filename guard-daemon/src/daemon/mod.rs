@@ -16,6 +16,7 @@ mod endpoints;
 mod error;
 mod footprint;
 mod handler;
+mod healing;
 mod hygiene;
 mod keeping;
 mod limits;

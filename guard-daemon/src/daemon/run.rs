@@ -191,6 +191,11 @@ async fn resolve(guard: Arc<Guard>, mut stopped: watch::Receiver<bool>) {
                 let names = wanted.borrow_and_update().clone();
                 tracker.set_names(names);
             }
+            () = guard.resolve_again.notified() => {
+                let names = wanted.borrow_and_update().clone();
+                tracker.set_names([]);
+                tracker.set_names(names);
+            }
             update = updates.recv() => {
                 let Some(update) = update else { return };
                 let guard = Arc::clone(&guard);
@@ -251,6 +256,7 @@ fn shut_down(guard: &Guard, control_socket: &Path) {
 fn end_faults(guard: &Guard) {
     let mut state = guard.lock();
     state.save_budgets();
+    state.incidents.save_totals();
     for id in state.faults.ids(None) {
         guard.end_fault(&mut state, id, "stopped");
     }

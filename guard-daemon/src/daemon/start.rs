@@ -153,6 +153,8 @@ pub(super) fn start(
         owners: crate::control::Owners::default(),
         audited: super::auditing::Audited::default(),
         peers_refused: AtomicU64::new(0),
+        resolve_again: tokio::sync::Notify::new(),
+        healing: Mutex::default(),
         schedules_changed: tokio::sync::Notify::new(),
         cuts,
     });

@@ -50,6 +50,10 @@ pub struct Guard {
     pub(crate) owners: crate::control::Owners,
     /// Sockets that escape guard.
     pub(crate) audited: super::auditing::Audited,
+    /// Host names shall be resolved again.
+    pub(crate) resolve_again: tokio::sync::Notify,
+    /// What healing remembers. Never locked while [`Guard::state`] is.
+    pub(crate) healing: Mutex<super::healing::Healing>,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

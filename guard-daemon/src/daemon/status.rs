@@ -117,6 +117,19 @@ impl State {
         problems.extend(self.limits.problems());
         problems.extend(self.pacing.problems());
         problems.extend(self.storms.lines());
+        for incident in self.incidents.active() {
+            let of = &incident.situation;
+            let whose = [&of.bulkhead, &of.service].map(|name| name.clone().unwrap_or_default());
+            let (id, rule) = (incident.id, &of.rule);
+            problems.push(format!(
+                "incident {id} ({}, rule {rule}): {}",
+                whose.join("/"),
+                of.reason
+            ));
+        }
+        if let Some(problem) = self.incidents.problem() {
+            problems.push(format!("incidents are kept in memory alone: {problem}"));
+        }
         if !self.reload_ok {
             problems.push("the last reload failed; the configuration before it is in force".into());
         }

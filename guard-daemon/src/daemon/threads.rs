@@ -65,6 +65,8 @@ impl Threads {
         threads.spawn("guard-links", move |stop| follow_links(&linked, stop))?;
         let watching = Arc::clone(guard);
         threads.spawn("guard-members", move |stop| super::members::watch(&watching, stop))?;
+        let healing = Arc::clone(guard);
+        threads.spawn("guard-heal", move |stop| super::healing::heal_until(&healing, stop))?;
         let auditing = Arc::clone(guard);
         threads.spawn("guard-audit", move |stop| auditing.audit_until(stop))?;
         Ok(threads)

@@ -60,6 +60,7 @@ impl Guard {
         self.scraped();
         let waits = self.waits_now()?;
         self.audit_recent()?;
+        let recovery = self.recovery_sample();
         let state = self.lock();
         let mut faults = state.faults.records(&state.kernel);
         faults.extend(state.faults.ended().cloned());
@@ -99,6 +100,7 @@ impl Guard {
             halted: state.faults.halted().is_some(),
             creations: self.creation_samples(&state)?,
             unguarded: self.unguarded_samples(&state),
+            recovery,
             schedules: state.schedules.samples(&state.plan.schedules, &jiff::Zoned::now()),
         })
     }

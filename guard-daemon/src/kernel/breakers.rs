@@ -69,6 +69,8 @@ pub enum OperatorStep {
     Trip,
     /// Close it.
     Reset,
+    /// If it is OPEN, let it probe at the next call.
+    ProbeNow,
 }
 
 const WORD: usize = offset_of!(BreakerSlot, word);
@@ -151,6 +153,7 @@ impl Kernel {
         let event = match step {
             OperatorStep::Trip => machine::Event::OperatorTrip,
             OperatorStep::Reset => machine::Event::OperatorReset,
+            OperatorStep::ProbeNow => machine::Event::ProbeNow,
         };
         let mut old = word.load(Acquire);
         loop {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-mod agents;
 mod breaker;
 mod diff;
 mod hygiene;
@@ -23,7 +22,6 @@ mod retry;
 mod schedule;
 mod words;
 
-pub use agents::{AgentPlan, CheckpointPlan, HealthPlan, RestartPolicy};
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use hygiene::{
@@ -63,8 +61,6 @@ pub struct Plan {
     pub recovery: RecoveryPlan,
     /// How often and how fast things are tried again, the built-in policies among them.
     pub retry_policies: Vec<RetryPolicyPlan>,
-    /// Programs that guard runs, in the order of their names.
-    pub agents: Vec<AgentPlan>,
 }
 
 /// `[daemon]`.
@@ -225,11 +221,6 @@ impl Plan {
     /// The retry policy with this name.
     pub fn retry_policy(&self, name: &str) -> Option<&RetryPolicyPlan> {
         self.retry_policies.iter().find(|policy| policy.name == name)
-    }
-
-    /// The agent with this name.
-    pub fn agent(&self, name: &str) -> Option<&AgentPlan> {
-        self.agents.iter().find(|agent| agent.name == name)
     }
 
     /// The bulkhead with this name.

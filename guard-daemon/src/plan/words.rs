@@ -1,9 +1,6 @@
 //! The words for the plan's choices, as the configuration, the status and the metrics use them.
 
-use super::{
-    BreakerMode, Fail, Mode, OnExit, OpenAction, OpenPool, Protocol, RestartPolicy, ServiceClass,
-    Stage,
-};
+use super::{BreakerMode, Fail, Mode, OnExit, OpenAction, OpenPool, Protocol, ServiceClass, Stage};
 
 macro_rules! words {
     ($kind:ty: $($variant:ident = $word:literal),+) => {
@@ -37,7 +34,6 @@ words!(BreakerMode: Enforce = "enforce", Monitor = "monitor", ForceOpen = "force
     ForceClosed = "force_closed", Off = "off");
 words!(OpenPool: Keep = "keep", CutIdle = "cut_idle", CutAll = "cut_all");
 words!(OpenAction: Refuse = "refuse", Hold = "hold");
-words!(RestartPolicy: Always = "always", OnFailure = "on_failure", Never = "never");
 words!(OnExit: Detach = "detach", Keep = "keep");
 words!(Fail: Static = "static", Open = "open");
 words!(ServiceClass: Generic = "generic", Llm = "llm", LlmLocal = "llm_local", Mcp = "mcp",

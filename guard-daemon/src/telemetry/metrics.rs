@@ -19,12 +19,14 @@ use crate::kernel::ProgramRun;
 mod breakers;
 mod hygiene;
 mod limits;
+mod recovery;
 mod resources;
 mod schedules;
 mod sockets;
 
 pub use breakers::{CutSample, TransitionSample};
 pub use limits::{LimitSample, StormSample};
+pub use recovery::RecoverySample;
 pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
 pub use sockets::{CreationSample, UnguardedSample};
@@ -96,6 +98,8 @@ pub struct Sample {
     pub unguarded: Vec<UnguardedSample>,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
+    /// Healing.
+    pub recovery: RecoverySample,
     /// Memory, processors, processes of each bulkhead.
     pub resources: Vec<ResourceSample>,
     /// Limits and stages of pressure plans that monitor mode left undone.
@@ -186,6 +190,7 @@ impl Collector for Sample {
         self.encode_traffic(encoder)?;
         self.encode_faults(encoder)?;
         self.encode_schedules(encoder)?;
+        self.encode_recovery(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;

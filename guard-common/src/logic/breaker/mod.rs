@@ -267,6 +267,15 @@ pub const fn extend(word: u64, now_ns: u64, until_ns: u64) -> Step {
     Step::to(word::with_time(word, until_ns), 0)
 }
 
+/// Lets an OPEN breaker probe at the next call instead of at the end of its time.
+#[inline(always)]
+pub const fn probe_now(word: u64, now_ns: u64) -> Step {
+    if word::state(word) != STATE_OPEN {
+        return Step::to(word, 0);
+    }
+    Step::to(word::with_time(word, now_ns), 0)
+}
+
 /// A success in CLOSED: no failure in a row any more, and after a time without a trip the open time
 /// starts small again.
 #[inline(always)]
@@ -326,6 +335,8 @@ pub enum Event {
     OperatorReset,
     /// [`extend`] until this time (boottime ns).
     RetryAfter(u64),
+    /// [`probe_now`]
+    ProbeNow,
 }
 
 /// The whole machine in one function: what `event` at `now_ns` makes of `word`.
@@ -342,5 +353,6 @@ pub const fn step(word: u64, policy: &BreakerPolicy, now_ns: u64, seed: u64, eve
         Event::OperatorTrip => trip(word, policy, now_ns, reason::OPERATOR_TRIP, seed),
         Event::OperatorReset => reset(word, now_ns),
         Event::RetryAfter(until_ns) => extend(word, now_ns, until_ns),
+        Event::ProbeNow => probe_now(word, now_ns),
     }
 }

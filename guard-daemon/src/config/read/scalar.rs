@@ -34,15 +34,7 @@ impl Reader<'_> {
             (Kind::Networks, DeValue::Array(array)) => return Some(self.networks(place, array)),
             (Kind::Argv, DeValue::Array(array)) => return self.argv(place, array),
             (Kind::Words(known), DeValue::Array(array)) => return self.words(place, array, known),
-            (Kind::ServiceRefs, DeValue::Array(array)) => {
-                return self.names(
-                    place,
-                    array,
-                    "service, or leave the key out: then it means all",
-                );
-            }
-            (Kind::Names, DeValue::Array(array)) => return self.names(place, array, "of them"),
-            (Kind::AbsolutePaths, DeValue::Array(array)) => return self.paths(place, array),
+            (Kind::ServiceRefs, DeValue::Array(array)) => return self.service_refs(place, array),
             (Kind::Flag, DeValue::Boolean(flag)) => return Some(Value::Flag(*flag)),
             (kind, DeValue::String(text)) => from_text(kind, text),
             (kind, DeValue::Integer(integer)) => from_integer(kind, integer),

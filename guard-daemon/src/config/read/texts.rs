@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeValue};
 use super::scalar::type_name;
 use super::{Place, Reader, Value};
 use crate::config::schema::quoted;
-use crate::config::text::{name, path, shown, signals};
+use crate::config::text::{name, shown, signals};
 
 impl Reader<'_> {
     /// The texts of a list; what is no text is reported and left out.
@@ -53,17 +53,12 @@ impl Reader<'_> {
         Some(Value::Texts(texts.into_iter().map(|(_, text)| text).collect()))
     }
 
-    /// Names, each at most once, at least one (`of_what`); whether they exist is checked later.
-    pub(super) fn names(
-        &mut self,
-        place: &Place,
-        array: &DeArray<'_>,
-        of_what: &str,
-    ) -> Option<Value> {
+    /// Names of services, each at most once, at least one; whether they exist is checked later.
+    pub(super) fn service_refs(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
         if array.is_empty() {
             let message = format!("`{}` is empty", place.path);
-            let help = format!("name at least one {of_what}");
-            self.sink.error(&place.span, &place.path, message, "no name", help);
+            let help = "name at least one service, or leave the key out: then it means all";
+            self.sink.error(&place.span, &place.path, message, "no service", help);
             return None;
         }
         let mut names: Vec<String> = Vec::with_capacity(array.len());
@@ -78,28 +73,6 @@ impl Reader<'_> {
             }
         }
         Some(Value::Texts(names))
-    }
-
-    /// Absolute paths, each at most once, at least one.
-    pub(super) fn paths(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
-        if array.is_empty() {
-            let message = format!("`{}` is empty", place.path);
-            let help = "name at least one path, such as \"/var/lib/agent\"";
-            self.sink.error(&place.span, &place.path, message, "no path", help);
-            return None;
-        }
-        let mut paths: Vec<String> = Vec::with_capacity(array.len());
-        for (span, text) in self.texts(place, array) {
-            if let Err(problem) = path::check_absolute(&text) {
-                self.sink.problem(&span, &place.path, problem);
-            } else if paths.contains(&text) {
-                let message = format!("`{}` has \"{text}\" twice", place.path);
-                self.sink.error(&span, &place.path, message, "again", "remove one of the two");
-            } else {
-                paths.push(text);
-            }
-        }
-        Some(Value::Texts(paths))
     }
 
     /// Words of a list, each at most once; `None` after an error was reported.

@@ -95,10 +95,6 @@ pub enum Kind {
     Words(&'static [&'static str]),
     /// A list of names of services of this file, or `other`; at least one.
     ServiceRefs,
-    /// A list of names; at least one.
-    Names,
-    /// A list of absolute paths; at least one.
-    AbsolutePaths,
     /// Endpoints of a service; at least one.
     Endpoints,
     /// Addresses and networks.
@@ -153,8 +149,6 @@ impl Kind {
             Self::Flag => "true or false".into(),
             Self::Words(words) => format!("list of {}", quoted(words)),
             Self::ServiceRefs => "list of services such as [\"llm\"]".into(),
-            Self::Names => "list of names such as [\"db-proxy\"]".into(),
-            Self::AbsolutePaths => "list of absolute paths such as [\"/var/lib/agent\"]".into(),
             Self::Endpoints => "list of endpoints such as [\"api.example.com:443\"]".into(),
             Self::Networks => "list of addresses or networks such as [\"10.0.0.0/8\"]".into(),
             Self::Argv => "command such as [\"/usr/local/bin/hook\", \"argument\"]".into(),

@@ -4,7 +4,6 @@
 
 use std::time::Duration;
 
-mod agents;
 mod breaker;
 mod bulkheads;
 mod daemon;
@@ -94,8 +93,6 @@ pub enum Names {
     ServiceRef,
     /// Retry policies.
     Policy,
-    /// Agents.
-    Agent,
 }
 
 impl Key {
@@ -185,12 +182,6 @@ pub static ROOT: &[Key] = &[
         "How often and how fast guard's own actions are tried again, by type of error. There are \
          `network_error` (5 times, 1 s doubling to 30 s), `rate_limit_429` (3 times, 60 s) and \
          `validation_error` (never); the file may change these and add others, for agents to follow.",
-    ),
-    Key::new(
-        "agents",
-        Kind::Named { keys: agents::AGENT, names: Names::Agent, max: MAX_RULES },
-        Absent::Words("none: guard runs no agent, and restarts none"),
-        "Agents that guard runs in their bulkheads, starts again when they fail, and keeps checkpoints of.",
     ),
     Key::new(
         "schedule",

@@ -184,3 +184,20 @@ pub(super) const VERSION: &str = "\
 Examples:
   guardctl version
   guardctl version --json";
+
+pub(super) const INCIDENTS: &str = "\
+Examples:
+  guardctl incidents --active
+  guardctl incidents 12 --json | jq '.incidents[].timeline'";
+
+pub(super) const RECOVER: &str = "\
+Examples:
+  guardctl recover github-degraded --dry-run
+  guardctl recover success-rate --bulkhead research --service github
+
+Runs the rule's steps now, until one has helped. Exit codes: 0 done, 1 it did not help.";
+
+pub(super) const POLICY: &str = "\
+Examples:
+  guardctl policy --json
+  guardctl policy --env";

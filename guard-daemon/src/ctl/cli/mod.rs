@@ -6,6 +6,7 @@ mod budget;
 mod drill;
 mod examples;
 mod fault;
+mod recovery;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use breaker::{BreakerCommand, BreakerName};
 pub use budget::BudgetCommand;
 pub use drill::{DrillCommand, DrillRunArgs};
 pub use fault::{FaultCommand, InjectArgs};
+pub use recovery::{IncidentsArgs, RecoverArgs};
 
 /// Where guardd listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/guard/guardd.sock";
@@ -135,6 +137,19 @@ pub enum Command {
     /// Experiments from a file: faults, what must hold meanwhile, and a verdict
     #[command(subcommand, after_help = examples::DRILL)]
     Drill(DrillCommand),
+    /// What went wrong, what was done about it, and how it ended
+    #[command(after_help = examples::INCIDENTS)]
+    Incidents(IncidentsArgs),
+    /// Run the steps of a recovery rule now
+    #[command(after_help = examples::RECOVER)]
+    Recover(RecoverArgs),
+    /// How often and how fast to try again, by type of error: for agents to follow
+    #[command(after_help = examples::POLICY)]
+    Policy {
+        /// As variables, for a shell or a unit file
+        #[arg(long)]
+        env: bool,
+    },
     /// End all faults at once and refuse new ones
     #[command(after_help = examples::HALT)]
     Halt {

@@ -6,6 +6,7 @@ mod detach;
 mod drill;
 mod events;
 mod fault;
+mod recovery;
 
 pub(super) use detach::Detached;
 
@@ -51,6 +52,9 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         }
         Command::Events(arguments) => events::run(client, arguments, output).await,
         Command::Budget(command) => budget::run(client, command, output).await,
+        Command::Incidents(arguments) => recovery::incidents(client, arguments, output).await,
+        Command::Recover(arguments) => recovery::recover(client, arguments, output).await,
+        Command::Policy { env } => recovery::policy(client, env, output).await,
         Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
         Command::Drill(command) => drill::run(client, command, output).await,

@@ -12,6 +12,7 @@ mod fault;
 mod limits;
 pub(crate) mod look;
 mod operate;
+mod recovery;
 mod schedule;
 mod status;
 pub(crate) mod table;
@@ -27,6 +28,7 @@ pub(super) use event::{event, events};
 pub(super) use fault::{fault_ended, fault_list, fault_started, faults_cleared, halted};
 pub(crate) use look::{Look, Tone};
 pub(super) use operate::{Cleaned, cleaned, done, joined, reloaded};
+pub(super) use recovery::{incident, incidents, policies, recovered};
 pub(super) use status::status;
 pub(super) use waits::waits;
 

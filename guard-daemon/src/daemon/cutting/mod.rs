@@ -34,7 +34,7 @@ mod suspend;
 mod tests;
 
 use options::Options;
-pub(crate) use rules::{Cause, Cut, CutRules, Limits, PoolCut, Sweep};
+pub(crate) use rules::{CallCut, Cause, Cut, CutRules, Limits, PoolCut, Sweep};
 use suspend::Suspends;
 
 /// Looks follow each other after no less than this share of the shortest limit…

@@ -41,6 +41,10 @@ pub(crate) enum Cause {
     Suspend,
     /// Idle since before its address or link was lost.
     LinkChange,
+    /// A recovery ended its call, which hung.
+    EndCall,
+    /// A recovery wants new connections.
+    Recovery,
 }
 
 impl Cause {
@@ -58,14 +62,16 @@ impl Cause {
             Self::PeerClosed => "peer_closed",
             Self::Suspend => "suspend",
             Self::LinkChange => "link_change",
+            Self::EndCall => "end_call",
+            Self::Recovery => "recovery",
         }
     }
 
     /// What the hooks shall make of it (`ENDED_*`).
     pub(super) const fn ended(self) -> u32 {
         match self {
-            Self::CallTimeout | Self::ConnectTimeout => ENDED_TIMEOUT,
-            Self::HoldOver | Self::OpenPool | Self::Budget => ENDED_REJECTED,
+            Self::CallTimeout | Self::ConnectTimeout | Self::EndCall => ENDED_TIMEOUT,
+            Self::HoldOver | Self::OpenPool | Self::Budget | Self::Recovery => ENDED_REJECTED,
             Self::PeerClosed | Self::Suspend | Self::LinkChange => ENDED_STALE,
         }
     }
@@ -123,6 +129,19 @@ pub(crate) enum Cut {
     Budget(BTreeSet<PairKey>),
     /// Idle connections.
     Sweep(Sweep),
+    /// Calls that hang.
+    Calls(CallCut),
+    /// Connections of a pair, for a recovery.
+    Reset(PoolCut),
+}
+
+/// Calls of a pair that have waited for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CallCut {
+    /// Whose.
+    pub(crate) pair: PairKey,
+    /// For so long at least.
+    pub(crate) waited: Duration,
 }
 
 /// What a look at one socket says.
@@ -206,6 +225,7 @@ impl CutRules {
                 timed_out(limits, remembered, now_ns, waits, &mut judged)
                     .or_else(|| peer_closed(limits, socket, remembered, now_ns, &mut judged))
                     .or_else(|| ordered(limits, socket, pair, waits, cut?))
+                    .or_else(|| hangs(remembered, pair, now_ns, cut?))
             }
             _ => None,
         };
@@ -298,10 +318,25 @@ fn ordered(
             let is_blocked = blocked.contains(&pair) || blocked.contains(&whole);
             (is_blocked && !waits).then_some(Cause::Budget)
         }
+        Cut::Reset(pool) => {
+            (pool.pair == pair && (pool.busy_too || !waits)).then_some(Cause::Recovery)
+        }
+        Cut::Calls(_) => None,
         Cut::Sweep(sweep) => {
             (limits.sweep && !waits && has_lost_its_way(socket, sweep)).then_some(sweep.cause)
         }
     }
+}
+
+/// Whether its call, or its connect, is one that a recovery ends.
+fn hangs(remembered: &Remembered, pair: PairKey, now_ns: u64, cut: &Cut) -> Option<Cause> {
+    let Cut::Calls(calls) = cut else { return None };
+    if calls.pair != pair || !is_waiting(remembered) {
+        return None;
+    }
+    let since_ns = remembered.exchange_start_ns & !EXCHANGE_HANDSHAKE;
+    let waited = Duration::from_nanos(now_ns.saturating_sub(since_ns));
+    (waited >= calls.waited).then_some(Cause::EndCall)
 }
 
 fn has_lost_its_way(socket: &DiagSocket, sweep: &Sweep) -> bool {

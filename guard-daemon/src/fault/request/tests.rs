@@ -10,6 +10,8 @@ use crate::plan::{
 fn plan() -> Plan {
     Plan {
         schedules: Vec::new(),
+        recovery: crate::plan::RecoveryPlan::default(),
+        retry_policies: Vec::new(),
         limits: LimitRules::default(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,

@@ -85,4 +85,6 @@ pub enum End {
     Recovered,
     /// The rule, the bulkhead or the service was taken out of the configuration.
     Withdrawn,
+    /// Somebody had asked for the recovery (`guardctl recover`), and it is over.
+    Asked,
 }

@@ -29,9 +29,8 @@ impl Total {
 
     /// Share of the watched time without an incident; `None` before any.
     pub fn availability(&self) -> Option<f64> {
-        (self.observed_seconds > 0.0).then(|| {
-            (1.0 - self.incident_seconds / self.observed_seconds).clamp(0.0, 1.0)
-        })
+        (self.observed_seconds > 0.0)
+            .then(|| (1.0 - self.incident_seconds / self.observed_seconds).clamp(0.0, 1.0))
     }
 }
 

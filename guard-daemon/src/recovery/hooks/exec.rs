@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(failed.result, ActionResult::Failed);
         assert_eq!(failed.message, "exit code 3: no such cache");
         assert!(run("kill -9 $$", LONG).message.contains("SIGKILL"));
-        let missing = run_exec(&["/not/there".into()], &HookOptions { timeout: LONG }, &Situation::default());
+        let missing =
+            run_exec(&["/not/there".into()], &HookOptions { timeout: LONG }, &Situation::default());
         assert_eq!(missing.result, ActionResult::Failed);
         assert!(missing.message.contains("/not/there"));
     }

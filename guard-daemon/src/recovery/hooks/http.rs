@@ -70,7 +70,8 @@ async fn try_all(
 
 async fn try_once(url: &str, situation: &Situation) -> Result<StatusCode, Failed> {
     let failed = |why: String, policy| Failed { why, policy, retry_after: None };
-    let text = serde_json::to_vec(situation).map_err(|e| failed(e.to_string(), VALIDATION_ERROR))?;
+    let text =
+        serde_json::to_vec(situation).map_err(|e| failed(e.to_string(), VALIDATION_ERROR))?;
     let request = Request::post(url)
         .header(CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(text)))
