@@ -18,6 +18,9 @@
 //! | GET /v1/budgets | | [`Budgets`] |
 //! | POST /v1/budgets | [`BudgetRelease`] | [`Budgets`] |
 //! | POST /v1/breakers | [`BreakerRequest`] | [`Breakers`] (the one that was changed) |
+//! | GET /v1/agents | | [`Agents`] |
+//! | POST /v1/agents | [`AgentRequest`] | [`Agents`] (those that it was about) |
+//! | POST /v1/checkpoints | [`CheckpointRequest`] | [`Checkpoints`] |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
 //! | POST /v1/resume | | [`Done`] |
 //! | POST /v1/reload?dry_run=BOOL | | [`Reloaded`] |
@@ -27,6 +30,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod agent;
 mod breaker;
 mod budget;
 mod drill;
@@ -36,6 +40,10 @@ mod resources;
 mod schedule;
 mod unguarded;
 pub use super::query::EventQuery;
+pub use agent::{
+    AgentAction, AgentRequest, AgentStatus, Agents, CheckpointAction, CheckpointRequest,
+    Checkpoints,
+};
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use budget::{BudgetAmount, BudgetRecord, BudgetRelease, Budgets};
 pub use drill::{
@@ -84,6 +92,9 @@ pub struct Status {
     pub events_lost: u64,
     /// One entry per bulkhead, by name.
     pub bulkheads: Vec<BulkheadStatus>,
+    /// Agents that guardd runs, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentStatus>,
 }
 
 /// One bulkhead in [`Status`].

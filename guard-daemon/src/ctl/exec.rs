@@ -29,7 +29,7 @@ pub(super) fn run(socket: &Path, arguments: &ExecArgs) -> ErrorBody {
         Ok(identity) => identity,
         Err(body) => return failed(body),
     };
-    match join(socket, arguments) {
+    match enter(socket, arguments) {
         Ok(()) => become_command(arguments, identity.as_ref()),
         Err(body) => failed(body),
     }
@@ -41,6 +41,36 @@ fn identity(text: &str) -> Result<Identity, ErrorBody> {
         error: format!("--user {text}: {error}"),
         help: "USER, USER:GROUP, or numbers of both; as root".into(),
         exit_code: GUARD_FAILED,
+    })
+}
+
+/// Into the bulkhead. A supervisor's agent goes there without guardd too, once it knows where.
+fn enter(socket: &Path, arguments: &ExecArgs) -> Result<(), ErrorBody> {
+    const NO_DAEMON: u8 = 4;
+    if let Some(cgroup) = &arguments.in_cgroup {
+        return directly(cgroup);
+    }
+    let joined = join(socket, arguments);
+    match (&arguments.else_cgroup, joined) {
+        (Some(cgroup), Err(body)) if body.exit_code == NO_DAEMON => directly(cgroup),
+        (_, joined) => joined,
+    }
+}
+
+/// Into an agent's own cgroup, which is made again if it is gone; never one that is not below a
+/// bulkhead's that is still there.
+fn directly(cgroup: &Path) -> Result<(), ErrorBody> {
+    let made = match std::fs::create_dir(cgroup) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
+    };
+    let own = std::process::id().to_string();
+    made.and_then(|()| std::fs::write(cgroup.join("cgroup.procs"), own)).map_err(|error| {
+        ErrorBody {
+            error: format!("cannot join cgroup {}: {error}", cgroup.display()),
+            help: "start guardd: it makes the bulkhead's cgroup again".into(),
+            exit_code: GUARD_FAILED,
+        }
     })
 }
 

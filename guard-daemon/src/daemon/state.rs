@@ -50,6 +50,8 @@ pub struct Guard {
     pub(crate) owners: crate::control::Owners,
     /// Sockets that escape guard.
     pub(crate) audited: super::auditing::Audited,
+    /// Agents that guardd runs.
+    pub(crate) agents: super::agents::AgentBook,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

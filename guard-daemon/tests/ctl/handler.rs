@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guard_daemon::control::api::{
-    BreakerAction, BreakerRecord, BreakerRequest, Breakers, BudgetAmount, BudgetRecord, Budgets,
-    BulkheadStatus, Check, CheckResult, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
-    ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults,
-    Footprint, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
+    AgentRequest, AgentStatus, Agents, BreakerAction, BreakerRecord, BreakerRequest, Breakers,
+    BudgetAmount, BudgetRecord, Budgets, BulkheadStatus, Check, CheckResult, CheckpointRequest,
+    Checkpoints, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery,
+    EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
+    Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
 };
 use guard_daemon::control::{Handler, JoinOrder, Peer};
 use tokio::sync::{broadcast, mpsc};
@@ -168,6 +169,7 @@ impl Handler for TestHandler {
             faults: vec![],
             events_lost: 0,
             bulkheads: vec![bulkhead],
+            agents: Vec::new(),
         })
     }
 
@@ -291,6 +293,34 @@ impl Handler for TestHandler {
 
     async fn abort_drill(&self, _peer: Peer) -> Result<Drills, ErrorBody> {
         self.drills().await
+    }
+
+    async fn agents(&self) -> Result<Agents, ErrorBody> {
+        let agent = AgentStatus {
+            name: "crawler".into(),
+            bulkhead: "research".into(),
+            state: "failed".into(),
+            restarts: 5,
+            last_end: "SIGSEGV".into(),
+            ..AgentStatus::default()
+        };
+        Ok(Agents { schema: "guard.agents/1".into(), agents: vec![agent] })
+    }
+
+    async fn change_agent(&self, _peer: Peer, request: AgentRequest) -> Result<Agents, ErrorBody> {
+        match request.name.as_deref() {
+            None | Some("crawler") => self.agents().await,
+            Some(name) => Err(no(&format!("no agent is called {name}"), 2)),
+        }
+    }
+
+    async fn checkpoints(
+        &self,
+        _peer: Peer,
+        request: CheckpointRequest,
+    ) -> Result<Checkpoints, ErrorBody> {
+        let schema = "guard.checkpoints/1".into();
+        Ok(Checkpoints { schema, agent: request.target, ..Checkpoints::default() })
     }
 
     async fn budgets(&self) -> Result<Budgets, ErrorBody> {

@@ -1,5 +1,6 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
+mod agent;
 mod breaker;
 mod budget;
 mod detach;
@@ -50,6 +51,8 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
             Ok(0)
         }
         Command::Events(arguments) => events::run(client, arguments, output).await,
+        Command::Agent(command) => agent::run(client, command, output).await,
+        Command::Checkpoint(command) => agent::checkpoint(client, command, output).await,
         Command::Budget(command) => budget::run(client, command, output).await,
         Command::Breaker(command) => breaker::run(client, command, output).await,
         Command::Fault(command) => fault::run(client, command, output).await,
@@ -75,7 +78,10 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         Command::Check { .. }
         | Command::Explain { .. }
         | Command::Completions { .. }
-        | Command::Exec(_) => Err(internal("a command that needs no daemon was sent to it")),
+        | Command::Exec(_)
+        | Command::Supervise { .. } => {
+            Err(internal("a command that needs no daemon was sent to it"))
+        }
     }
 }
 
