@@ -25,7 +25,8 @@ pub(super) fn parent(path: &Path) -> Result<Option<(OwnedFd, PathBuf)>, Checkpoi
             source: std::io::Error::other("the root directory is no state path"),
         });
     };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // Without NOFOLLOW, so that a link as the last component is told as what it is.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(CWD, parent, flags, Mode::empty(), resolve) {
         Ok(fd) => Ok(Some((fd, name.into()))),

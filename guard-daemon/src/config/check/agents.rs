@@ -115,9 +115,7 @@ fn state_paths(agent: &Named, state_dir: Option<&str>, sink: &mut Sink) {
     let paths: Vec<&Path> = node.texts("paths").iter().map(Path::new).collect();
     for (index, path) in paths.iter().enumerate() {
         let shown = path.display();
-        let problem = if path.parent().is_none() {
-            Some("the root directory is no state path".to_owned())
-        } else if state_dir
+        let problem = if state_dir
             .is_some_and(|own| path.starts_with(own) || Path::new(own).starts_with(path))
         {
             Some(format!("{shown} and daemon.state_dir lie in each other: guard would save itself"))

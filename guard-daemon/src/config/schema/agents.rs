@@ -24,7 +24,7 @@ pub(super) static AGENT: &[Key] = &[
         "What guardd starts, through a supervisor that stays when guardd goes.",
     )
     .example("[\"/usr/bin/python3\", \"/srv/research/agent.py\"]"),
-    Key::new("directory", Kind::AbsolutePath, Absent::Value("\"/\""), "Where it starts.")
+    Key::new("directory", Kind::AbsolutePath, Absent::Words("the root directory"), "Where it starts.")
         .example("\"/srv/research\""),
     Key::new(
         "user",

@@ -10,6 +10,7 @@ use crate::plan::{
 fn plan() -> Plan {
     Plan {
         schedules: Vec::new(),
+        agents: Vec::new(),
         limits: LimitRules::default(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,
