@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod breaker;
 mod bulk;
+mod checkpoint;
 mod connect;
 mod cpu;
 mod delay;
@@ -59,7 +60,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 17] = [
+const ALL: [(&str, Benchmark, &str); 18] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -73,6 +74,7 @@ const ALL: [(&str, Benchmark, &str); 17] = [
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("limits", limits::run, "the count of connections after a million opens and closes"),
     ("neighbours", neighbours::run, "calls beside a flood, a hog and a bomb in another bulkhead"),
+    ("checkpoint", checkpoint::run, "how long an agent stands still for a checkpoint of 100 MiB"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),
