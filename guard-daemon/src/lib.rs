@@ -8,6 +8,7 @@
 
 pub mod budget;
 pub mod cgroup;
+pub mod checkpoint;
 pub mod config;
 pub mod control;
 pub mod ctl;
@@ -23,4 +24,5 @@ pub mod plan;
 pub mod pressure;
 pub mod recovery;
 pub mod schedule;
+pub mod supervise;
 pub mod telemetry;

@@ -1,6 +1,7 @@
 //! The plan from a tree without errors. It checks nothing: where the tree has a hole, an error
 //! was reported and the plan is thrown away, so a placeholder will do.
 
+mod agents;
 mod limits;
 mod recovery;
 mod resources;
@@ -25,6 +26,7 @@ pub(super) fn plan(root: &Node) -> Plan {
         breakers: breakers(root),
         limits: limits::limits(root),
         hygiene: of_hygiene(root.table("defaults")),
+        agents: by_name(root.named("agents"), |entry| agents::agent(entry, root)),
         schedules: root.list("schedule").iter().filter_map(|s| schedule(s, root)).collect(),
         recovery: recovery::recovery(root),
         retry_policies: recovery::retry_policies(root),

@@ -21,6 +21,9 @@
 //! | GET /v1/incidents | | [`Incidents`] |
 //! | POST /v1/recover | [`RecoverRequest`] | [`Recovered`] |
 //! | GET /v1/policies | | [`Policies`] |
+//! | GET /v1/agents | | [`Agents`] |
+//! | POST /v1/agents | [`AgentRequest`] | [`Agents`] (those that it was about) |
+//! | POST /v1/checkpoints | [`CheckpointRequest`] | [`Checkpoints`] |
 //! | POST /v1/halt | [`HaltRequest`] | [`Faults`] (those that were cleared) |
 //! | POST /v1/resume | | [`Done`] |
 //! | POST /v1/reload?dry_run=BOOL | | [`Reloaded`] |
@@ -30,6 +33,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod agent;
 mod breaker;
 mod budget;
 mod drill;
@@ -40,6 +44,10 @@ mod resources;
 mod schedule;
 mod unguarded;
 pub use super::query::EventQuery;
+pub use agent::{
+    AgentAction, AgentRequest, AgentStatus, Agents, CheckpointAction, CheckpointRequest,
+    Checkpoints,
+};
 pub use breaker::{BreakerAction, BreakerRecord, BreakerRequest, Breakers, WindowRecord};
 pub use budget::{BudgetAmount, BudgetRecord, BudgetRelease, Budgets};
 pub use drill::{
@@ -89,6 +97,9 @@ pub struct Status {
     pub events_lost: u64,
     /// One entry per bulkhead, by name.
     pub bulkheads: Vec<BulkheadStatus>,
+    /// Agents that guardd runs, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub agents: Vec<AgentStatus>,
 }
 
 /// One bulkhead in [`Status`].

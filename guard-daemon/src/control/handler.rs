@@ -4,9 +4,10 @@
 use tokio::sync::mpsc;
 
 use super::api::{
-    BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
-    ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
-    HaltRequest, Incidents, Joined, Policies, RecoverRequest, Recovered, Reloaded, Status, Waits,
+    AgentRequest, Agents, BreakerRequest, Breakers, Budgets, CheckpointRequest, Checkpoints,
+    Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery, EventRecord,
+    Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest, Incidents, Joined, Policies,
+    RecoverRequest, Recovered, Reloaded, Status, Waits,
 };
 use super::peer::Peer;
 
@@ -120,6 +121,23 @@ pub trait Handler: Send + Sync + 'static {
 
     /// `GET /v1/policies`.
     fn policies(&self) -> impl Future<Output = Result<Policies, ErrorBody>> + Send;
+
+    /// `GET /v1/agents`.
+    fn agents(&self) -> impl Future<Output = Result<Agents, ErrorBody>> + Send;
+
+    /// `POST /v1/agents`.
+    fn change_agent(
+        &self,
+        peer: Peer,
+        request: AgentRequest,
+    ) -> impl Future<Output = Result<Agents, ErrorBody>> + Send;
+
+    /// `POST /v1/checkpoints`.
+    fn checkpoints(
+        &self,
+        peer: Peer,
+        request: CheckpointRequest,
+    ) -> impl Future<Output = Result<Checkpoints, ErrorBody>> + Send;
 
     /// `POST /v1/halt`.
     fn halt(

@@ -15,8 +15,8 @@ use tracing::error;
 
 use super::access::Role;
 use super::api::{
-    BreakerRequest, BudgetRelease, DrillRequest, ErrorBody, EventQuery, FaultRequest, HaltRequest,
-    JoinRequest, RecoverRequest,
+    AgentRequest, BreakerRequest, BudgetRelease, CheckpointRequest, DrillRequest, ErrorBody,
+    EventQuery, FaultRequest, HaltRequest, JoinRequest, RecoverRequest,
 };
 use super::extract::{Input, Params};
 use super::handler::{Handler, JoinOrder};
@@ -49,6 +49,8 @@ pub(super) fn router<H: Handler>(handler: Arc<H>, stop: watch::Receiver<bool>) -
         .route("/v1/faults/{id}", delete(clear::<H>))
         .route("/v1/footprint", get(footprint::<H>))
         .route("/v1/drills", get(drills::<H>).post(drill::<H>).delete(abort_drill::<H>))
+        .route("/v1/agents", get(agents::<H>).post(change_agent::<H>))
+        .route("/v1/checkpoints", post(checkpoints::<H>))
         .route("/v1/budgets", get(budgets::<H>).post(release_budgets::<H>))
         .route("/v1/breakers", get(breakers::<H>).post(change_breaker::<H>))
         .route("/v1/incidents", get(incidents::<H>))
@@ -186,6 +188,26 @@ async fn change_breaker<H: Handler>(
     Input(request): Input<BreakerRequest>,
 ) -> Reply {
     answer(async move { app.handler.change_breaker(peer, request).await }).await
+}
+
+async fn agents<H: Handler>(State(app): State<App<H>>) -> Reply {
+    answer(async move { app.handler.agents().await }).await
+}
+
+async fn change_agent<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<AgentRequest>,
+) -> Reply {
+    answer(async move { app.handler.change_agent(peer, request).await }).await
+}
+
+async fn checkpoints<H: Handler>(
+    State(app): State<App<H>>,
+    Extension(peer): Extension<Peer>,
+    Input(request): Input<CheckpointRequest>,
+) -> Reply {
+    answer(async move { app.handler.checkpoints(peer, request).await }).await
 }
 
 async fn budgets<H: Handler>(State(app): State<App<H>>) -> Reply {

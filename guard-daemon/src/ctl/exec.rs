@@ -29,7 +29,7 @@ pub(super) fn run(socket: &Path, arguments: &ExecArgs) -> ErrorBody {
         Ok(identity) => identity,
         Err(body) => return failed(body),
     };
-    match join(socket, arguments) {
+    match enter(socket, arguments) {
         Ok(()) => become_command(arguments, identity.as_ref()),
         Err(body) => failed(body),
     }
@@ -42,6 +42,48 @@ fn identity(text: &str) -> Result<Identity, ErrorBody> {
         help: "USER, USER:GROUP, or numbers of both; as root".into(),
         exit_code: GUARD_FAILED,
     })
+}
+
+/// Into the bulkhead. A supervisor's agent goes there without guardd too, once it knows where.
+fn enter(socket: &Path, arguments: &ExecArgs) -> Result<(), ErrorBody> {
+    const NO_DAEMON: u8 = 4;
+    if let Some(cgroup) = &arguments.in_cgroup {
+        // Never made: of a health command that comes too late nothing may be left.
+        return directly(cgroup);
+    }
+    let joined = join(socket, arguments);
+    match (&arguments.else_cgroup, joined) {
+        (Some(cgroup), Err(body)) if body.exit_code == NO_DAEMON => {
+            make_again(cgroup).and_then(|()| directly(cgroup))
+        }
+        (_, joined) => joined,
+    }
+}
+
+/// Makes an agent's own cgroup again; the one of its bulkhead must be there.
+fn make_again(cgroup: &Path) -> Result<(), ErrorBody> {
+    match std::fs::create_dir(cgroup) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(not_joined(cgroup, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn directly(cgroup: &Path) -> Result<(), ErrorBody> {
+    use std::io::Write as _;
+    let own = std::process::id().to_string();
+    let file = std::fs::File::options().write(true).open(cgroup.join("cgroup.procs"));
+    let joined = file.and_then(|mut file| file.write_all(own.as_bytes()));
+    joined.map_err(|error| not_joined(cgroup, &error))
+}
+
+fn not_joined(cgroup: &Path, error: &io::Error) -> ErrorBody {
+    ErrorBody {
+        error: format!("cannot join cgroup {}: {error}", cgroup.display()),
+        help: "start guardd: it makes the bulkhead's cgroup again".into(),
+        exit_code: GUARD_FAILED,
+    }
 }
 
 fn join(socket: &Path, ExecArgs { bulkhead, sub, .. }: &ExecArgs) -> Result<(), ErrorBody> {

@@ -19,6 +19,7 @@ mod interrupt;
 mod offline;
 mod output;
 mod quantity;
+mod supervise;
 mod top;
 mod user;
 pub(crate) mod view;
@@ -42,7 +43,11 @@ pub fn run() -> ExitCode {
     let output = Output::new(&cli.global);
     let result = match cli.command {
         // Runs the command in place of this process, so it comes back only with an error.
+        Command::Exec(command) if command.supervise => {
+            supervise::by_hand(&cli.global.socket, &command)
+        }
         Command::Exec(command) => Err(exec::run(&cli.global.socket, &command)),
+        Command::Supervise { spec } => supervise::of_guardd(&spec),
         command => commands::run(&cli.global.socket, command, &output),
     };
     match result {

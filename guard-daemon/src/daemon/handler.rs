@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::control::api::{
-    BreakerRequest, Breakers, Budgets, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
-    ErrorBody, EventQuery, EventRecord, Events, FaultRecord, FaultRequest, Faults, Footprint,
-    HaltRequest, Incidents, Joined, Policies, RecoverRequest, Recovered, Reloaded, Status, Waits,
+    AgentRequest, Agents, BreakerRequest, Breakers, Budgets, CheckpointRequest, Checkpoints,
+    Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery, EventRecord,
+    Events, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest, Incidents, Joined, Policies,
+    RecoverRequest, Recovered, Reloaded, Status, Waits,
 };
 use crate::control::{Handler, JoinOrder, Peer};
 use crate::fault::{Context, Engine, FaultError, FaultSpec};
@@ -131,6 +132,22 @@ impl Handler for Control {
         request: BreakerRequest,
     ) -> Result<Breakers, ErrorBody> {
         self.blocking(move |guard| guard.change_breaker(&peer, &request)).await
+    }
+
+    async fn agents(&self) -> Result<Agents, ErrorBody> {
+        self.blocking(|guard| Ok(guard.agents_now())).await
+    }
+
+    async fn change_agent(&self, peer: Peer, request: AgentRequest) -> Result<Agents, ErrorBody> {
+        self.blocking(move |guard| guard.change_agent(&peer, &request)).await
+    }
+
+    async fn checkpoints(
+        &self,
+        peer: Peer,
+        request: CheckpointRequest,
+    ) -> Result<Checkpoints, ErrorBody> {
+        self.blocking(move |guard| guard.checkpoints(&peer, &request)).await
     }
 
     async fn halt(&self, peer: Peer, request: HaltRequest) -> Result<Faults, ErrorBody> {

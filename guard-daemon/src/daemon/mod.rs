@@ -3,6 +3,7 @@
 //! State that changes lives in one place (`state::State`) behind one lock. Whoever holds it for
 //! longer than the fault lease makes all faults lapse, which is the safe side.
 
+mod agents;
 mod auditing;
 mod breaker_control;
 mod breakers;

@@ -152,6 +152,7 @@ pub(super) fn start(
         last_scrape_ns: AtomicU64::new(0),
         owners: crate::control::Owners::default(),
         audited: super::auditing::Audited::default(),
+        agents: super::agents::AgentBook::default(),
         peers_refused: AtomicU64::new(0),
         resolve_again: tokio::sync::Notify::new(),
         healing: Mutex::default(),

@@ -54,6 +54,8 @@ pub struct Guard {
     pub(crate) resolve_again: tokio::sync::Notify,
     /// What healing remembers. Never locked while [`Guard::state`] is.
     pub(crate) healing: Mutex<super::healing::Healing>,
+    /// Agents that guardd runs.
+    pub(crate) agents: super::agents::AgentBook,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

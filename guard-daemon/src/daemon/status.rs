@@ -16,6 +16,7 @@ impl Guard {
     /// Everything that an operator asks first. Blocking.
     pub(crate) fn status_now(&self) -> Result<Status, DaemonError> {
         let audit = self.audit_recent()?;
+        let agents = self.agents_now().agents;
         let state = self.lock();
         let counters = state.kernel.counters()?;
         let hooks = state.kernel.hook_stats()?;
@@ -37,6 +38,7 @@ impl Guard {
             faults: state.faults.records(&state.kernel),
             events_lost: hooks.events_lost,
             bulkheads: self.bulkheads_of(&state, &counters, &audit),
+            agents,
         })
     }
 

@@ -69,6 +69,10 @@ impl Threads {
         threads.spawn("guard-heal", move |stop| super::healing::heal_until(&healing, stop))?;
         let auditing = Arc::clone(guard);
         threads.spawn("guard-audit", move |stop| auditing.audit_until(stop))?;
+        let looking = Arc::clone(guard);
+        threads.spawn("guard-agents", move |stop| looking.look_after_agents(stop))?;
+        let saving = Arc::clone(guard);
+        threads.spawn("guard-saves", move |stop| saving.checkpoint_until(stop))?;
         Ok(threads)
     }
 

@@ -61,6 +61,7 @@ impl Guard {
         let waits = self.waits_now()?;
         self.audit_recent()?;
         let recovery = self.recovery_sample();
+        let agents = self.agent_samples();
         let state = self.lock();
         let mut faults = state.faults.records(&state.kernel);
         faults.extend(state.faults.ended().cloned());
@@ -68,6 +69,7 @@ impl Guard {
         Ok(Sample {
             pairs: self.pair_samples(&state)?,
             faults,
+            agents,
             breakers: worth_a_series(self.breaker_records(&state)),
             limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
             retry_budget_left: state.retry_budget_left(),

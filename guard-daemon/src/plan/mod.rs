@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+mod agents;
 mod breaker;
 mod diff;
 mod hygiene;
@@ -22,6 +23,7 @@ mod retry;
 mod schedule;
 mod words;
 
+pub use agents::{AgentPlan, CheckpointPlan};
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
 pub use hygiene::{
@@ -55,6 +57,8 @@ pub struct Plan {
     pub limits: LimitRules,
     /// `[defaults.hygiene]`.
     pub hygiene: HygieneSettings,
+    /// Agents that guardd runs, in the order of their names.
+    pub agents: Vec<AgentPlan>,
     /// Drills that guardd runs by itself, in the order of the file.
     pub schedules: Vec<SchedulePlan>,
     /// Healing.

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
+mod agents;
 mod breakers;
 mod hygiene;
 mod limits;
@@ -24,6 +25,7 @@ mod resources;
 mod schedules;
 mod sockets;
 
+pub use agents::AgentSample;
 pub use breakers::{CutSample, TransitionSample};
 pub use limits::{LimitSample, StormSample};
 pub use recovery::RecoverySample;
@@ -96,6 +98,8 @@ pub struct Sample {
     pub creations: Vec<CreationSample>,
     /// Sockets that escape guard.
     pub unguarded: Vec<UnguardedSample>,
+    /// Agents that guardd runs.
+    pub agents: Vec<AgentSample>,
     /// Drills by a calendar.
     pub schedules: Vec<ScheduleSample>,
     /// Healing.
@@ -191,6 +195,7 @@ impl Collector for Sample {
         self.encode_faults(encoder)?;
         self.encode_schedules(encoder)?;
         self.encode_recovery(encoder)?;
+        self.encode_agents(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;

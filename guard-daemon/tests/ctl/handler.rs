@@ -6,12 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guard_daemon::control::api::{
-    BreakerAction, BreakerRecord, BreakerRequest, Breakers, BudgetAmount, BudgetRecord, Budgets,
-    BulkheadStatus, Check, CheckResult, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills,
-    ErrorBody, EventQuery, EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults,
-    Footprint, HaltRequest, Joined, Reloaded, ServiceStatus, Status, Wait, Waits,
+    AgentRequest, AgentStatus, Agents, BreakerAction, BreakerRecord, BreakerRequest, Breakers,
+    BudgetAmount, BudgetRecord, Budgets, BulkheadStatus, Check, CheckResult, CheckpointRequest,
+    Checkpoints, Doctor, Done, DrillLine, DrillPlan, DrillRequest, Drills, ErrorBody, EventQuery,
+    EventRecord, Events, FaultCounters, FaultRecord, FaultRequest, Faults, Footprint, HaltRequest,
+    IncidentRecord, Incidents, Joined, Policies, RecoverRequest, Recovered, Reloaded,
+    ServiceStatus, Status, Wait, Waits,
 };
 use guard_daemon::control::{Handler, JoinOrder, Peer};
+use guard_daemon::health::incident::Incident;
+use guard_daemon::recovery::Situation;
 use tokio::sync::{broadcast, mpsc};
 
 pub(crate) struct TestHandler {
@@ -168,6 +172,7 @@ impl Handler for TestHandler {
             faults: vec![],
             events_lost: 0,
             bulkheads: vec![bulkhead],
+            agents: Vec::new(),
         })
     }
 
@@ -291,6 +296,67 @@ impl Handler for TestHandler {
 
     async fn abort_drill(&self, _peer: Peer) -> Result<Drills, ErrorBody> {
         self.drills().await
+    }
+
+    async fn incidents(&self) -> Result<Incidents, ErrorBody> {
+        let situation = Situation {
+            rule: "github-degraded".into(),
+            bulkhead: Some("research".into()),
+            service: Some("github".into()),
+            reason: "3 of 12 calls good in 30 s".into(),
+            ..Situation::default()
+        };
+        let incident = Incident {
+            id: 1,
+            situation,
+            opened: "2026-11-27T10:00:00Z".into(),
+            timeline: Vec::new(),
+            closed: None,
+        };
+        let incidents = vec![IncidentRecord { incident, seconds: 12.0 }];
+        Ok(Incidents { schema: "guard.incidents/1".into(), incidents, problem: None })
+    }
+
+    async fn recover(&self, _peer: Peer, request: RecoverRequest) -> Result<Recovered, ErrorBody> {
+        if request.rule != "github-degraded" {
+            return Err(no(&format!("no rule is named {:?}", request.rule), 2));
+        }
+        let helped = (!request.dry_run).then_some(false);
+        let incident = u64::from(!request.dry_run);
+        let schema = "guard.recovered/1".into();
+        Ok(Recovered { schema, incident, steps: Vec::new(), helped })
+    }
+
+    async fn policies(&self) -> Result<Policies, ErrorBody> {
+        Ok(Policies { schema: "guard.policies/1".into(), ..Policies::default() })
+    }
+
+    async fn agents(&self) -> Result<Agents, ErrorBody> {
+        let agent = AgentStatus {
+            name: "crawler".into(),
+            bulkhead: "research".into(),
+            state: "failed".into(),
+            restarts: 5,
+            last_end: "SIGSEGV".into(),
+            ..AgentStatus::default()
+        };
+        Ok(Agents { schema: "guard.agents/1".into(), agents: vec![agent] })
+    }
+
+    async fn change_agent(&self, _peer: Peer, request: AgentRequest) -> Result<Agents, ErrorBody> {
+        match request.name.as_deref() {
+            None | Some("crawler") => self.agents().await,
+            Some(name) => Err(no(&format!("no agent is called {name}"), 2)),
+        }
+    }
+
+    async fn checkpoints(
+        &self,
+        _peer: Peer,
+        request: CheckpointRequest,
+    ) -> Result<Checkpoints, ErrorBody> {
+        let schema = "guard.checkpoints/1".into();
+        Ok(Checkpoints { schema, agent: request.target, ..Checkpoints::default() })
     }
 
     async fn budgets(&self) -> Result<Budgets, ErrorBody> {

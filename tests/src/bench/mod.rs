@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod breaker;
 mod bulk;
+mod checkpoint;
 mod connect;
 mod cpu;
 mod delay;
@@ -74,6 +75,7 @@ const ALL: [(&str, Benchmark, &str); 18] = [
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("limits", limits::run, "the count of connections after a million opens and closes"),
     ("neighbours", neighbours::run, "calls beside a flood, a hog and a bomb in another bulkhead"),
+    ("checkpoint", checkpoint::run, "how long an agent stands still for a checkpoint of 100 MiB"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),
     ("scale", scale::run, "1000 bulkheads made, reloaded, asked for"),

@@ -62,6 +62,15 @@ pub(super) fn stop_command() -> Vec<String> {
     ["systemctl", "stop", "--no-ask-password", "--", UNIT].map(String::from).into()
 }
 
+/// Restarts a unit of the host's, in this time.
+///
+/// # Errors
+/// [`CgroupError::Systemd`] if it cannot be asked, says no, or takes longer.
+pub fn restart_unit(unit: &str, patience: Duration) -> Result<()> {
+    let words = ["systemctl", "restart", "--no-ask-password", "--", unit].map(String::from);
+    run_within(&words, patience).map(drop)
+}
+
 /// Runs a command to its end and returns its standard output.
 ///
 /// # Errors

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
 
-pub use command::{SLICE, UNIT, start_command};
+pub use command::{SLICE, UNIT, restart_unit, start_command};
 pub use state::UnitState;
 
 use super::error::{CgroupError, Result, io};

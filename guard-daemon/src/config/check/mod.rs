@@ -1,6 +1,7 @@
 //! What cannot be seen at one key: names that must exist, places that must not overlap, values
 //! that must fit together, and settings that are right but surprising.
 
+mod agents;
 mod cgroups;
 mod daemon;
 mod endpoints;
@@ -28,6 +29,7 @@ pub(super) fn all(root: &Node, sink: &mut Sink) {
     resources::check(root, sink);
     schedules::check(root, sink);
     recovery::check(root, sink);
+    agents::check(root, sink);
     if sink.is_complete() && !sink.has_errors() && root.named("bulkheads").is_empty() {
         let message = "no bulkhead is configured, so nothing is guarded";
         let found = Diagnostic::new(sink.source(), Severity::Warning, None, "bulkheads", message);

@@ -169,6 +169,17 @@ fn examples_of_keys_are_accepted() {
             "[[bulkheads.research.io_max]]" if line.starts_with("device") => {
                 format!("{AROUND}{header}\n{line}\nriops = 1\n")
             }
+            header if header.starts_with("[agents.research") => {
+                // What an agent needs, and what its examples name.
+                let own = match header {
+                    "[agents.research]" => String::new(),
+                    _ => "[agents.research]\ncommand = [\"/bin/agent\"]\n".to_owned(),
+                };
+                format!(
+                    "{AROUND}[bulkheads.db-proxy]\n[agents.db-proxy]\ncommand = [\"/bin/db\"]\n\
+                     [retry_policies.network_error]\nmax_retries = 5\n{own}{header}\n{others}{line}\n"
+                )
+            }
             _ => format!("{AROUND}{header}\n{others}{line}\n"),
         };
         if let Err(errors) = super::super::parse("example.toml", &text) {

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use toml::de::{DeArray, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
 use super::scalar::type_name;
-use super::{Place, Reader, Value};
+use super::{Place, Reader, Value, join};
 use crate::config::schema::quoted;
-use crate::config::text::{name, shown, signals};
+use crate::config::text::{name, path, shown, signals};
 
 impl Reader<'_> {
     /// The texts of a list; what is no text is reported and left out.
@@ -53,6 +53,76 @@ impl Reader<'_> {
         Some(Value::Texts(texts.into_iter().map(|(_, text)| text).collect()))
     }
 
+    /// `NAME=value` for each variable.
+    pub(super) fn environment(&mut self, place: &Place, table: &DeTable<'_>) -> Option<Value> {
+        let mut variables = Vec::with_capacity(table.len());
+        for (name, value) in table {
+            let path = join(&place.path, name.get_ref());
+            let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let digit = name.get_ref().starts_with(|c: char| c.is_ascii_digit());
+            if name.get_ref().is_empty() || digit || !name.get_ref().chars().all(good) {
+                let message = format!("`{path}` is not the name of a variable");
+                let help = "letters, digits and `_`, not a digit first";
+                self.sink.error(&name.span(), &path, message, "not a name", help);
+                continue;
+            }
+            match value.get_ref() {
+                DeValue::String(text) if !text.contains('\0') => {
+                    variables.push(format!("{}={text}", name.get_ref()));
+                }
+                DeValue::String(_) => {
+                    let message = format!("`{path}` has a NUL character");
+                    self.sink.error(&value.span(), &path, message, "NUL", "remove it");
+                }
+                other => {
+                    let message = format!("`{path}` must be a text, not {}", type_name(other));
+                    let help = "put it in quotes";
+                    self.sink.error(&value.span(), &path, message, "not a text", help);
+                }
+            }
+        }
+        Some(Value::Texts(variables))
+    }
+
+    /// Absolute paths, at least one.
+    pub(super) fn paths(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+        if array.is_empty() {
+            let message = format!("`{}` is empty", place.path);
+            self.sink.error(&place.span, &place.path, message, "no path", "name at least one");
+            return None;
+        }
+        let mut paths = Vec::with_capacity(array.len());
+        for (span, text) in self.texts(place, array) {
+            match path::check_absolute(&text) {
+                Ok(()) => paths.push(text),
+                Err(problem) => self.sink.problem(&span, &place.path, problem),
+            }
+        }
+        Some(Value::Texts(paths))
+    }
+
+    /// Patterns of names of files.
+    pub(super) fn globs(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+        let mut patterns = Vec::with_capacity(array.len());
+        for (span, text) in self.texts(place, array) {
+            let wrong = match glob::Pattern::new(&text) {
+                Err(error) => Some(error.to_string()),
+                Ok(_) if text.contains('/') => Some("it is of one name, without `/`".to_owned()),
+                Ok(_) => None,
+            };
+            match wrong {
+                None => patterns.push(text),
+                Some(why) => {
+                    let message =
+                        format!("`{}` has a bad pattern \"{}\": {why}", place.path, shown(&text));
+                    let help = "`*`, `?` and `[abc]` in one name, such as \"*.tmp\"";
+                    self.sink.error(&span, &place.path, message, "not a pattern", help);
+                }
+            }
+        }
+        Some(Value::Texts(patterns))
+    }
+
     /// Names of services, each at most once, at least one; whether they exist is checked later.
     pub(super) fn service_refs(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
         if array.is_empty() {
@@ -61,6 +131,11 @@ impl Reader<'_> {
             self.sink.error(&place.span, &place.path, message, "no service", help);
             return None;
         }
+        Some(self.names(place, array))
+    }
+
+    /// Names, each at most once; whether they exist is checked later.
+    pub(super) fn names(&mut self, place: &Place, array: &DeArray<'_>) -> Value {
         let mut names: Vec<String> = Vec::with_capacity(array.len());
         for (span, text) in self.texts(place, array) {
             if let Err(problem) = name::check(&text) {
@@ -72,7 +147,7 @@ impl Reader<'_> {
                 names.push(text);
             }
         }
-        Some(Value::Texts(names))
+        Value::Texts(names)
     }
 
     /// Words of a list, each at most once; `None` after an error was reported.

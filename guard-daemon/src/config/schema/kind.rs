@@ -101,6 +101,14 @@ pub enum Kind {
     Networks,
     /// A command: absolute path and arguments.
     Argv,
+    /// Variables of an environment: a table of texts.
+    Environment,
+    /// Absolute paths; at least one.
+    Paths,
+    /// Patterns of file names.
+    Globs,
+    /// Names as of agents, each at most once.
+    Names,
     /// A table with these keys.
     Table(&'static [Key]),
     /// A table of tables, by a name that the user gives.
@@ -152,6 +160,10 @@ impl Kind {
             Self::Endpoints => "list of endpoints such as [\"api.example.com:443\"]".into(),
             Self::Networks => "list of addresses or networks such as [\"10.0.0.0/8\"]".into(),
             Self::Argv => "command such as [\"/usr/local/bin/hook\", \"argument\"]".into(),
+            Self::Environment => "table of texts such as { MODEL = \"small\" }".into(),
+            Self::Paths => "list of absolute paths such as [\"/srv/agent/state\"]".into(),
+            Self::Globs => "list of patterns such as [\"*.tmp\"]".into(),
+            Self::Names => "list of names such as [\"db-proxy\"]".into(),
             Self::Table(_) => "table".into(),
             Self::Named { .. } => "table of tables, by name".into(),
             Self::List(_) => "array of tables".into(),

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+mod agents;
 mod breaker;
 mod bulkheads;
 mod daemon;
@@ -24,6 +25,7 @@ pub use find::{Entry, drill_entries, entries};
 pub use kind::Kind;
 pub(crate) use kind::quoted;
 
+use agents::AGENT;
 use bulkheads::BULKHEAD;
 use daemon::DAEMON;
 use recovery::{RECOVERY, RETRY_POLICY};
@@ -93,6 +95,8 @@ pub enum Names {
     ServiceRef,
     /// Retry policies.
     Policy,
+    /// Agents.
+    Agent,
 }
 
 impl Key {
@@ -161,6 +165,13 @@ pub static ROOT: &[Key] = &[
         Absent::Words("none: nothing is guarded"),
         "The compartments: one cgroup v2 subtree for each agent or class of agents. Only processes \
          inside them are seen or touched by guard.",
+    ),
+    Key::new(
+        "agents",
+        Kind::Named { keys: AGENT, names: Names::Agent, max: MAX_RULES },
+        Absent::Words("none: agents are run by others"),
+        "Agents that guardd runs, each inside a bulkhead, under a supervisor that starts it again \
+         when it has crashed, and goes on when guardd does not.",
     ),
     Key::new(
         "recovery",

@@ -12,8 +12,8 @@ fn the_table_is_sound() {
         assert!(table || !entry.key.example.is_empty(), "{} has no example", entry.path);
         assert!(range_is_sound(&entry.key.kind), "{}", entry.path);
     }
-    // DESIGN.md's contract, and `schedule`.
-    assert_eq!(paths.iter().filter(|p| p.matches('.').count() == 0).count(), 7);
+    // DESIGN.md's contract, `schedule` and `agents`.
+    assert_eq!(paths.iter().filter(|p| p.matches('.').count() == 0).count(), 8);
 }
 
 fn range_is_sound(kind: &Kind) -> bool {

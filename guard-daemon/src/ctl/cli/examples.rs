@@ -201,3 +201,53 @@ pub(super) const POLICY: &str = "\
 Examples:
   guardctl policy --json
   guardctl policy --env";
+
+pub(super) const AGENT: &str = "\
+Examples:
+  guardctl agent list
+  guardctl agent restart research";
+
+pub(super) const AGENT_LIST: &str = "\
+Examples:
+  guardctl agent list
+  guardctl agent list --json | jq '.agents[] | select(.state == \"failed\") | .name'";
+
+pub(super) const AGENT_START: &str = "\
+Examples:
+  guardctl agent start research
+  guardctl agent start research --json";
+
+pub(super) const AGENT_STOP: &str = "\
+Examples:
+  guardctl agent stop research
+  guardctl agent stop --all";
+
+pub(super) const AGENT_RESTART: &str = "\
+Examples:
+  guardctl agent restart research
+  guardctl agent restart research --json";
+
+pub(super) const CHECKPOINT: &str = "\
+Examples:
+  guardctl checkpoint save research
+  guardctl checkpoint restore research";
+
+pub(super) const CHECKPOINT_SAVE: &str = "\
+Examples:
+  guardctl checkpoint save research
+  guardctl checkpoint save research --json | jq .checkpoints[0].frozen_seconds";
+
+pub(super) const CHECKPOINT_LIST: &str = "\
+Examples:
+  guardctl checkpoint list research
+  guardctl checkpoint list research --json";
+
+pub(super) const CHECKPOINT_RESTORE: &str = "\
+Examples:
+  guardctl checkpoint restore research
+  guardctl checkpoint restore research --number 7";
+
+pub(super) const SUPERVISE: &str = "\
+Examples:
+  guardctl supervise /var/lib/guard/agents/research.spec
+  guardctl --socket /run/guard/guardd.sock supervise /var/lib/guard/agents/research.spec";

@@ -1,6 +1,7 @@
 //! The arguments of `guardctl`: what clap reads, nothing else. Values are checked for their
 //! form here and for their meaning by guardd, which alone knows the configuration.
 
+mod agent;
 mod breaker;
 mod budget;
 mod drill;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::builder::styling::Styles;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use agent::{AgentCommand, CheckpointCommand};
 pub use breaker::{BreakerCommand, BreakerName};
 pub use budget::BudgetCommand;
 pub use drill::{DrillCommand, DrillRunArgs};
@@ -113,6 +115,18 @@ pub enum Command {
     /// Run a command inside a bulkhead; tty, signals and exit code pass through
     #[command(after_help = examples::EXEC)]
     Exec(ExecArgs),
+    /// Agents that guardd runs: how they are; start, stop, restart one
+    #[command(subcommand, after_help = examples::AGENT)]
+    Agent(AgentCommand),
+    /// Checkpoints of an agent's state: save, list, restore
+    #[command(subcommand, after_help = examples::CHECKPOINT)]
+    Checkpoint(CheckpointCommand),
+    /// What guardd starts for each agent
+    #[command(hide = true, after_help = examples::SUPERVISE)]
+    Supervise {
+        /// What it is told of the agent
+        spec: PathBuf,
+    },
     /// Move running processes into a bulkhead
     #[command(after_help = examples::MOVE)]
     Move {
@@ -224,9 +238,36 @@ pub struct ExecArgs {
     /// Give it a cgroup of its own inside the bulkhead (run-PID without a name), gone when empty
     #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub sub: Option<String>,
+    /// Stay as its parent and start it again when it has crashed; in a cgroup of its own
+    #[arg(long)]
+    pub supervise: bool,
+    /// With --supervise: start it again always, on_failure or never
+    #[arg(long, value_name = "WHEN", requires = "supervise", default_value = "on_failure")]
+    pub restart: RestartWhen,
+    /// With --supervise: give up after so many restarts in ten minutes
+    #[arg(long, value_name = "N", requires = "supervise", default_value_t = 5)]
+    pub start_limit: u32,
+    /// Of a supervisor: this cgroup if guardd does not answer
+    #[arg(long, hide = true, value_name = "PATH", conflicts_with = "supervise")]
+    pub else_cgroup: Option<PathBuf>,
+    /// Of a supervisor: this cgroup, without asking guardd
+    #[arg(long, hide = true, value_name = "PATH", conflicts_with_all = ["supervise", "else_cgroup"])]
+    pub in_cgroup: Option<PathBuf>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     pub command: Vec<OsString>,
+}
+
+/// After which ends `exec --supervise` starts its command again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum RestartWhen {
+    /// After every end.
+    Always,
+    /// After a signal or an exit code other than 0.
+    OnFailure,
+    /// Never.
+    Never,
 }
 
 /// Shells with completions.

@@ -1,5 +1,6 @@
 //! The commands: each asks guardd one thing, prints one answer, and says with which code to exit.
 
+mod agent;
 mod breaker;
 mod budget;
 mod detach;
@@ -51,6 +52,8 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
             Ok(0)
         }
         Command::Events(arguments) => events::run(client, arguments, output).await,
+        Command::Agent(command) => agent::run(client, command, output).await,
+        Command::Checkpoint(command) => agent::checkpoint(client, command, output).await,
         Command::Budget(command) => budget::run(client, command, output).await,
         Command::Incidents(arguments) => recovery::incidents(client, arguments, output).await,
         Command::Recover(arguments) => recovery::recover(client, arguments, output).await,
@@ -79,7 +82,10 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         Command::Check { .. }
         | Command::Explain { .. }
         | Command::Completions { .. }
-        | Command::Exec(_) => Err(internal("a command that needs no daemon was sent to it")),
+        | Command::Exec(_)
+        | Command::Supervise { .. } => {
+            Err(internal("a command that needs no daemon was sent to it"))
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Never prints, never asks; whatever comes from outside (names of processes, messages) loses
 //! its control characters here, so that no agent can write to the operator's terminal.
 
+mod agent;
 mod breaker;
 mod budget;
 mod detached;
@@ -19,6 +20,7 @@ pub(crate) mod table;
 pub(crate) mod text;
 mod waits;
 
+pub(super) use agent::{agents, checkpoints};
 pub(super) use breaker::breakers;
 pub(super) use budget::budgets;
 pub(super) use detached::drill_detached;

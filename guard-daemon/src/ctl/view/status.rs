@@ -2,6 +2,7 @@
 
 mod resources;
 
+use super::agent::agent_table;
 use super::fault::fault_table;
 use super::limits::limits;
 use super::look::{Look, Tone};
@@ -20,6 +21,10 @@ pub(in crate::ctl) fn status(status: &Status, look: &Look) -> String {
         page.push_str(&resources::resources(&status.bulkheads, look));
     }
     page.push_str(&limits(status, look));
+    if !status.agents.is_empty() {
+        page.push('\n');
+        page.push_str(&agent_table(&status.agents, look));
+    }
     page.push('\n');
     let active: Vec<_> = status.faults.iter().filter(|fault| fault.state != "ended").collect();
     if active.is_empty() {

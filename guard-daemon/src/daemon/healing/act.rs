@@ -1,7 +1,7 @@
 //! Does one action. It blocks no longer than the action's timeout (and a moment), holds no lock while it
 //! does, and says what it did.
 
-use std::thread;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guard_common::abi::ids::PairKey;
@@ -30,7 +30,7 @@ fn failed(why: impl ToString) -> (ActionResult, String) {
 impl Guard {
     /// Does a step.
     pub(super) fn heal(
-        &self,
+        self: &Arc<Self>,
         rule: &RulePlan,
         target: &Target,
         step: &StepPlan,
@@ -66,7 +66,7 @@ impl Guard {
                 self.hold_down(target, limits::throttle(*bytes), "memory.high is set")
             }
             Action::Signal(name) => self.signal(target, name),
-            Action::Restart(name) => return self.restart(name, step.timeout, situation),
+            Action::Restart(name) => return self.restart_agent(name),
             Action::Checkpoint => return self.checkpoint_agent(&target.bulkhead),
             Action::Restore => return self.restore_agent(&target.bulkhead),
         };
@@ -232,30 +232,6 @@ impl Guard {
         let Some(live) = state.bulkheads.get(name) else { return skipped("it is gone") };
         let sent = live.cgroup.send(signal).map_err(failed)?;
         Ok(format!("{signal} sent, processes: {sent}"))
-    }
-
-    /// Restarts an agent, or a unit of systemd.
-    fn restart(&self, name: &str, timeout: Duration, situation: &Situation) -> Outcome {
-        if !name.contains('.') {
-            return self.restart_agent(name);
-        }
-        let argv = ["/usr/bin/systemctl", "restart", name].map(str::to_owned);
-        run_exec(&argv, &HookOptions { timeout }, situation)
-    }
-
-    /// Waits until something is so; false if it is not within the time.
-    pub(in crate::daemon) fn wait_until(limit: Duration, is_so: impl Fn() -> bool) -> bool {
-        const LOOK: Duration = Duration::from_millis(10);
-        let until = Instant::now() + limit;
-        loop {
-            if is_so() {
-                return true;
-            }
-            if Instant::now() >= until {
-                return false;
-            }
-            thread::sleep(LOOK);
-        }
     }
 }
 

@@ -16,7 +16,7 @@ use guard_common::abi::ids::PairKey;
 
 use super::state::Guard;
 use crate::health::Window;
-use crate::plan::{Action, RulePlan, StepPlan};
+use crate::plan::{Action, AgentPlan, RulePlan, StepPlan};
 use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
 mod act;
@@ -263,6 +263,26 @@ fn call(guard: &Arc<Guard>, situation: Situation, why: &str) {
         ..situation
     };
     guard.tell_gave_up(&situation);
+    let caller = Arc::clone(guard);
+    let called = thread::Builder::new().name("guard-notify".into()).spawn(move || {
+        let outcome = caller.call_person(&situation);
+        caller.tell_called(&situation, &outcome);
+    });
+    if let Err(error) = called {
+        tracing::error!(%error, "nobody was called");
+    }
+}
+
+/// Calls a person for an agent that stays down: no rule need be about it.
+pub(super) fn call_for_agent(guard: &Arc<Guard>, agent: &AgentPlan, why: String) {
+    let situation = Situation {
+        rule: format!("agents.{}", agent.name),
+        bulkhead: Some(agent.bulkhead.clone()),
+        since: jiff::Timestamp::now().to_string(),
+        reason: why,
+        action: "notify".into(),
+        ..Situation::default()
+    };
     let caller = Arc::clone(guard);
     let called = thread::Builder::new().name("guard-notify".into()).spawn(move || {
         let outcome = caller.call_person(&situation);

@@ -1,6 +1,7 @@
 //! `guardctl incidents` and `guardctl recover`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Guard, Target};
@@ -67,7 +68,7 @@ impl Guard {
 
     /// Runs a rule's steps now, one after the other, until one has helped.
     pub(in crate::daemon) fn recover(
-        &self,
+        self: &Arc<Self>,
         peer: &Peer,
         request: &RecoverRequest,
     ) -> Result<Recovered, ErrorBody> {

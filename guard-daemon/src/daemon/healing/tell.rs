@@ -76,12 +76,6 @@ impl Guard {
         }
     }
 
-    /// Calls a person for something that is no incident, and says so.
-    pub(in crate::daemon) fn call_person_and_tell(&self, situation: &Situation) {
-        let outcome = self.call_person(situation);
-        self.tell_called(situation, &outcome);
-    }
-
     /// It is well.
     pub(super) fn tell_recovered(
         &self,

@@ -12,6 +12,7 @@ fn plan() -> Plan {
         schedules: Vec::new(),
         recovery: crate::plan::RecoveryPlan::default(),
         retry_policies: Vec::new(),
+        agents: Vec::new(),
         limits: LimitRules::default(),
         daemon: DaemonPlan {
             mode: Mode::Enforce,

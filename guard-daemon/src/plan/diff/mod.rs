@@ -1,5 +1,6 @@
 //! What a reload changes, in an operator's words. It compares; it applies nothing.
 
+mod agents;
 mod breakers;
 mod hygiene;
 mod limits;
@@ -38,6 +39,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     breakers::breakers(&old.breakers, &new.breakers, &mut out.changes);
     limits::limits(&old.limits, &new.limits, &mut out.changes);
     schedules::schedules(old, new, &mut out.changes);
+    agents::agents(old, new, &mut out.changes);
     out
 }
 

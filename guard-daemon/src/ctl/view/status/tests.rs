@@ -46,6 +46,7 @@ fn page() -> Status {
         halted: None,
         faults: vec![],
         events_lost: 0,
+        agents: Vec::new(),
         bulkheads: vec![],
     }
 }
