@@ -11,14 +11,15 @@ use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
-    SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
+    SOCKET_ESTABLISHED, SOCKET_FALLBACK, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_REDIRECTED,
+    SOCKET_UDP, SocketState,
 };
 use guard_common::logic::breaker::Ticket;
 use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, hygiene, limits, maps, nesting, plain, pressure, socket};
+use crate::{atomics, emit, fallback, faults, hygiene, limits, maps, nesting, plain, pressure, socket};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -83,22 +84,39 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     if entry.errno != 0 {
         return errno_verdict(entry.errno);
     }
-    let admission = admitted(pair, destination, is_stream(ctx));
+    let kind = fallback::kind(family, target.address);
+    let ways = if destination.protected || !is_stream(ctx) {
+        fallback::NONE
+    } else {
+        fallback::ways(control, pair.service, kind)
+    };
+    let (admission, way) = if ways & fallback::FORCED != 0 {
+        // Nobody asks the service, so that its breaker has nothing to judge.
+        (breaker::PASS, fallback::FALLBACK)
+    } else {
+        admitted_or_redirected(pair, destination, is_stream(ctx), ways)
+    };
     if admission.errno != 0 {
         if admission.hold == 0 {
             leave(ctx, entry);
             return errno_verdict(admission.errno);
         }
-        remember(ctx, pair, destination, target, admission, entry);
+        remember(ctx, pair, destination, target, admission, entry, fallback::NONE);
         return ALLOW;
     }
-    // The fault stands below the breaker, which sees a faulted call as it would see a real one.
-    let errno = refused(ctx, control, pair, destination, target, admission);
-    if errno != 0 {
-        leave(ctx, entry);
-        return errno_verdict(errno);
+    // The fault stands below the breaker, which sees a faulted call as it would see a real one. It is
+    // the service's: a call that goes elsewhere has none.
+    if way & (fallback::FALLBACK | fallback::GATEWAY_REFUSED) == 0 {
+        let errno = refused(ctx, control, pair, destination, target, admission);
+        if errno != 0 {
+            leave(ctx, entry);
+            return errno_verdict(errno);
+        }
     }
-    remember(ctx, pair, destination, target, admission, entry);
+    remember(ctx, pair, destination, target, admission, entry, way);
+    if way != fallback::NONE {
+        fallback::redirect(ctx, family, pair, kind, way);
+    }
     ALLOW
 }
 
@@ -155,10 +173,26 @@ fn is_stream(ctx: &SockAddrContext) -> bool {
 /// What the pair's breaker says; protected destinations have none.
 #[inline(always)]
 fn admitted(pair: PairKey, destination: Destination, may_wait: bool) -> Admission {
+    admitted_or_redirected(pair, destination, may_wait, fallback::NONE).0
+}
+
+/// The same, and which way the call takes. One that the breaker refuses and that has another way to go
+/// is let in, with nothing in its hands of the breaker, and is not counted as refused.
+#[inline(always)]
+fn admitted_or_redirected(
+    pair: PairKey,
+    destination: Destination,
+    may_wait: bool,
+    ways: u32,
+) -> (Admission, u32) {
     if destination.protected {
-        return breaker::PASS;
+        return (breaker::PASS, fallback::NONE);
     }
     let mut admission = breaker::admit(pair);
+    let way = fallback::choose(ways, admission.errno != 0);
+    if admission.errno != 0 && way != fallback::NONE {
+        return (breaker::PASS, way);
+    }
     admission.hold &= u32::from(may_wait);
     if admission.errno != 0 {
         breaker::count_refusal(admission.breaker, admission.hold != 0);
@@ -173,7 +207,7 @@ fn admitted(pair: PairKey, destination: Destination, may_wait: bool) -> Admissio
             socket::count_call(stats, Outcome::Rejected, Origin::Real);
         }
     }
-    admission
+    (admission, way)
 }
 
 /// An unconnected send of an agent (UDP). Its packets are classified in the packet hooks; here it
@@ -353,6 +387,7 @@ fn remember(
     target: Target,
     admission: Admission,
     entry: limits::Entry,
+    way: u32,
 ) {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
@@ -367,7 +402,9 @@ fn remember(
     let what = (u64::from(admission.breaker) << WHAT_BREAKER_AT)
         | (u64::from(admission.ticket) << WHAT_TICKET_AT)
         | (u64::from(admission.hold != 0) * WHAT_HELD)
-        | (u64::from(destination.protected) * WHAT_PROTECTED);
+        | (u64::from(destination.protected) * WHAT_PROTECTED)
+        | (u64::from(way != fallback::NONE) * WHAT_REDIRECTED)
+        | (u64::from(way & (fallback::FALLBACK | fallback::GATEWAY_REFUSED) != 0) * WHAT_FALLBACK);
     match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
         NO_STORAGE => {
             breaker::nothing(pair, admission.breaker, admission.ticket);
@@ -414,6 +451,9 @@ const WHAT_HELD: u64 = 1;
 const WHAT_PROTECTED: u64 = 2;
 /// What an earlier use of the socket left is written over.
 const WHAT_ANEW: u64 = 4;
+const WHAT_REDIRECTED: u64 = 8;
+/// Not the service answers.
+const WHAT_FALLBACK: u64 = 16;
 /// What [`guard_remember`] answers.
 const REMEMBERED: u32 = 0;
 const NO_STORAGE: u32 = 1;
@@ -442,7 +482,9 @@ extern "C" fn guard_remember(
     // Products, not branches: the verifier would follow what comes next once for each of eight ways.
     let flags = (u32::from(kind == SOCK_DGRAM) * SOCKET_UDP)
         | (u32::from(what & WHAT_PROTECTED != 0) * SOCKET_PROTECTED)
-        | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD);
+        | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD)
+        | (u32::from(what & WHAT_REDIRECTED != 0) * SOCKET_REDIRECTED)
+        | (u32::from(what & WHAT_FALLBACK != 0) * SOCKET_FALLBACK);
     let address = classify::from_halves([high, low]);
     let mut fresh = socket::fresh(breaker::unpack(pair), flags, address, u32::from(port));
     fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
