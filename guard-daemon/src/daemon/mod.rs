@@ -14,6 +14,7 @@ mod doctor;
 mod drills;
 mod endpoints;
 mod error;
+mod fallbacks;
 mod footprint;
 mod handler;
 mod hygiene;

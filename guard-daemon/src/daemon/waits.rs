@@ -68,6 +68,7 @@ impl Guard {
             pairs: self.pair_samples(&state)?,
             faults,
             breakers: worth_a_series(self.breaker_records(&state)),
+            fallbacks: state.fallback_samples(),
             limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
             retry_budget_left: state.retry_budget_left(),
             storms: state.storms.samples(),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 
 mod breaker;
 mod diff;
+mod fallback;
 mod hygiene;
 mod ids;
 mod kinds;
@@ -22,6 +23,7 @@ mod words;
 
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
+pub use fallback::{Fallback, FallbackPlan};
 pub use hygiene::{
     BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
 };
@@ -131,6 +133,8 @@ pub struct ServicePlan {
     pub timeouts: TimeoutSettings,
     /// What it says of connection hygiene.
     pub hygiene: HygieneSettings,
+    /// Where its calls go while its breaker is OPEN.
+    pub fallback: FallbackPlan,
 }
 
 /// One endpoint of a service.

@@ -17,6 +17,7 @@ use crate::control::api::{BreakerRecord, FaultRecord, Wait};
 use crate::kernel::ProgramRun;
 
 mod breakers;
+mod fallbacks;
 mod hygiene;
 mod limits;
 mod resources;
@@ -24,6 +25,7 @@ mod schedules;
 mod sockets;
 
 pub use breakers::{CutSample, TransitionSample};
+pub use fallbacks::FallbackSample;
 pub use limits::{LimitSample, StormSample};
 pub use resources::ResourceSample;
 pub use schedules::ScheduleSample;
@@ -52,6 +54,8 @@ pub struct Sample {
     pub faults: Vec<FaultRecord>,
     /// Breakers.
     pub breakers: Vec<BreakerRecord>,
+    /// Services with fallbacks, by bulkhead.
+    pub fallbacks: Vec<FallbackSample>,
     /// Limits of bulkheads and services.
     pub limits: Vec<LimitSample>,
     /// Retries that the host's budget has left, where any are limited.
@@ -187,6 +191,7 @@ impl Collector for Sample {
         self.encode_faults(encoder)?;
         self.encode_schedules(encoder)?;
         self.encode_breakers(encoder)?;
+        self.encode_fallbacks(encoder)?;
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;
