@@ -8,7 +8,7 @@
 //! Only TCP connects are redirected, never one to a protected destination, and none in monitor mode.
 //! Places where guardd itself answers are used only while its lease lasts.
 
-use aya_ebpf::bindings::bpf_sock_ops;
+use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_ops};
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
 use guard_common::abi::fallback::{
     AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_ON, FALLBACK_SERVED, FallbackTarget,
@@ -17,6 +17,7 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, FLAG_FALLBACKS, MODE_MONITOR};
 use guard_common::abi::socket::{SOCKET_FALLBACK, SOCKET_REDIRECTED};
 
+use crate::breaker::{pack, unpack};
 use crate::classify::{self, Address};
 use crate::connect::Family;
 use crate::{atomics, maps, socket, sockops};
@@ -113,37 +114,68 @@ pub(crate) fn redirect(
     kind: u32,
     chosen: u32,
 ) {
-    // SAFETY: a field of the context.
-    let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
-    if sk.is_null() {
-        return;
-    }
-    let Some(state) = socket::get(sk) else { return };
-    let Some(policy) = maps::fallback(pair.service) else {
-        atomics::clear_bits(&raw mut state.flags, SOCKET_REDIRECTED);
-        return;
+    let pair = pack(pair.bulkhead, pair.service);
+    match family {
+        Family::V4 => guard_redirect4(ctx.sock_addr, pair, chosen),
+        Family::V6 => guard_redirect6(ctx.sock_addr, pair, chosen, kind),
     };
-    let target = if chosen == FALLBACK { &policy.refused } else { &policy.always };
-    let port_be = u32::from((port(target, kind) as u16).to_be());
-    let words = classify::words(if kind == KIND_V6 { target.v6 } else { target.v4 });
+}
+
+/// [`redirect`] of an IPv4 socket. Global functions, one for each family: the verifier wants a context
+/// that nobody has computed with, and lets each kind of program see the fields of its family alone.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_redirect4(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32) -> u32 {
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx).__bindgen_anon_1.sk };
+    let Some(target) = target(sk, pair, chosen) else { return 0 };
+    let port_be = u32::from((target.v4_port as u16).to_be());
     // SAFETY: fields of the context that connect hooks may write, one by one as the verifier wants.
     unsafe {
-        match family {
-            Family::V4 => (&raw mut (*ctx.sock_addr).user_ip4).write_volatile(words[3]),
-            Family::V6 => {
-                (&raw mut (*ctx.sock_addr).user_ip6[0]).write_volatile(words[0]);
-                (&raw mut (*ctx.sock_addr).user_ip6[1]).write_volatile(words[1]);
-                (&raw mut (*ctx.sock_addr).user_ip6[2]).write_volatile(words[2]);
-                (&raw mut (*ctx.sock_addr).user_ip6[3]).write_volatile(words[3]);
-            }
-        }
-        (&raw mut (*ctx.sock_addr).user_port).write_volatile(port_be);
+        (&raw mut (*ctx).user_ip4).write_volatile(classify::words(target.v4)[3]);
+        (&raw mut (*ctx).user_port).write_volatile(port_be);
     }
+    1
+}
+
+/// [`redirect`] of an IPv6 socket.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_redirect6(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32, kind: u32) -> u32 {
+    // SAFETY: a field of the context.
+    let sk = unsafe { (*ctx).__bindgen_anon_1.sk };
+    let Some(target) = target(sk, pair, chosen) else { return 0 };
+    let port_be = u32::from((port(target, kind) as u16).to_be());
+    let words = classify::words(if kind == KIND_V6 { target.v6 } else { target.v4 });
+    // SAFETY: as in `guard_redirect4`.
+    unsafe {
+        (&raw mut (*ctx).user_ip6[0]).write_volatile(words[0]);
+        (&raw mut (*ctx).user_ip6[1]).write_volatile(words[1]);
+        (&raw mut (*ctx).user_ip6[2]).write_volatile(words[2]);
+        (&raw mut (*ctx).user_ip6[3]).write_volatile(words[3]);
+        (&raw mut (*ctx).user_port).write_volatile(port_be);
+    }
+    1
+}
+
+/// Where the connect of a socket goes, and counts it.
+#[inline(always)]
+fn target(sk: *mut bpf_sock, pair: u64, chosen: u32) -> Option<&'static FallbackTarget> {
+    if sk.is_null() {
+        return None;
+    }
+    let state = socket::get(sk)?;
+    let pair = unpack(pair);
+    let Some(policy) = maps::fallback(pair.service) else {
+        atomics::clear_bits(&raw mut state.flags, SOCKET_REDIRECTED);
+        return None;
+    };
     if chosen != GATEWAY
         && let Some(stats) = maps::pair_stats(pair)
     {
         atomics::add(&raw mut stats.redirected, 1);
     }
+    Some(if chosen == FALLBACK { &policy.refused } else { &policy.always })
 }
 
 /// getpeername(): shows the address that the agent asked for; always allowed.

@@ -56,6 +56,8 @@ pub struct Sample {
     pub breakers: Vec<BreakerRecord>,
     /// Services with fallbacks, by bulkhead.
     pub fallbacks: Vec<FallbackSample>,
+    /// Whether such a service has a fallback that answers.
+    pub fallbacks_usable: Vec<(String, bool)>,
     /// Limits of bulkheads and services.
     pub limits: Vec<LimitSample>,
     /// Retries that the host's budget has left, where any are limited.

@@ -33,6 +33,11 @@ impl Sample {
         let active = self.fallbacks.iter().map(|f| (f.labels(), f64::from(u8::from(f.active))));
         family("guard_fallback_active", "1 while calls go to the fallback of the service")
             .gauges(encoder, active)?;
+        let usable = self.fallbacks_usable.iter().map(|(destination, usable)| {
+            ([("destination", destination.clone())], f64::from(u8::from(*usable)))
+        });
+        family("guard_fallback_usable", "1 while some fallback of the service answers")
+            .gauges(encoder, usable)?;
         Family {
             name: "guard_fallback",
             help: "For how long calls went to the fallback: the age of the oldest answers of it",
