@@ -9,6 +9,7 @@ use guard_common::logic::breaker::word;
 
 use super::super::cutting::Cut;
 use super::super::state::{Guard, State};
+use super::Fallbacks;
 use crate::observe::with_ids;
 use crate::plan::BreakerMode;
 use crate::telemetry::metrics::FallbackSample;
@@ -116,9 +117,7 @@ impl Guard {
         let total = state.fallbacks.totals.entry((bulkhead, service)).or_default();
         total.over += lasted;
         total.returns += 1;
-        state.fallbacks.leaving.insert(pair, Instant::now() + LEAVING);
-        // At once.
-        state.fallbacks.looked = None;
+        state.fallbacks.leave(pair);
     }
 
     /// Pooled clients go back: their idle connections to the fallback end, busy ones when they are.
@@ -136,7 +135,24 @@ impl Guard {
     }
 }
 
+impl Fallbacks {
+    /// Connections of a pair to its fallback end from now on, as soon as they are idle.
+    fn leave(&mut self, pair: PairKey) {
+        self.leaving.insert(pair, Instant::now() + LEAVING);
+        // At once.
+        self.looked = None;
+    }
+}
+
 impl State {
+    /// The breaker of a pair has closed, maybe so soon after it opened that nobody has seen it.
+    pub(in crate::daemon) fn leave_fallback(&mut self, pair: PairKey, service: &str) {
+        let plan = self.plan.service(service);
+        if plan.is_some_and(|plan| !plan.fallback.places.is_empty()) {
+            self.fallbacks.leave(pair);
+        }
+    }
+
     /// What `/metrics` and `status` show of each pair that has a fallback.
     pub(in crate::daemon) fn fallback_samples(&self) -> Vec<FallbackSample> {
         let known = &self.fallbacks;
