@@ -84,40 +84,61 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     if entry.errno != 0 {
         return errno_verdict(entry.errno);
     }
-    let kind = fallback::kind(family, target.address);
     let ways = if destination.protected || !is_stream(ctx) {
         fallback::NONE
     } else {
-        fallback::ways(control, pair.service, kind)
+        fallback::ways(control, pair.service, fallback::kind(family, target.address))
     };
-    let (admission, way) = if ways & fallback::FORCED != 0 {
+    let (errno, what) = if ways & fallback::FORCED != 0 {
         // Nobody asks the service, so that its breaker has nothing to judge.
-        (breaker::PASS, fallback::FALLBACK)
+        (0, fallback::choose(ways, false))
     } else {
-        admitted_or_redirected(pair, destination, is_stream(ctx), ways)
+        let (admission, way) = admitted_or_redirected(pair, destination, is_stream(ctx), ways);
+        (admission.errno, what(destination, admission) | way)
     };
-    if admission.errno != 0 {
-        if admission.hold == 0 {
+    if errno != 0 {
+        if what & WHAT_HELD == 0 {
             leave(ctx, entry);
-            return errno_verdict(admission.errno);
+            return errno_verdict(errno);
         }
-        remember(ctx, pair, destination, target, admission, entry, fallback::NONE);
+        remember(ctx, pair, target, what, entry);
         return ALLOW;
     }
     // The fault stands below the breaker, which sees a faulted call as it would see a real one. It is
     // the service's: a call that goes elsewhere has none.
-    if way & (fallback::FALLBACK | fallback::GATEWAY_REFUSED) == 0 {
-        let errno = refused(ctx, control, pair, destination, target, admission);
+    if what & fallback::NOT_THE_SERVICE == 0 {
+        let errno = refused(ctx, control, pair, target, what);
         if errno != 0 {
             leave(ctx, entry);
             return errno_verdict(errno);
         }
     }
-    remember(ctx, pair, destination, target, admission, entry, way);
-    if way != fallback::NONE {
-        fallback::redirect(ctx, family, pair, kind, way);
+    remember(ctx, pair, target, what, entry);
+    if what & fallback::REDIRECTED != 0 {
+        fallback::redirect(ctx, family, pair, what);
     }
     ALLOW
+}
+
+/// What is known of a call that is let in, in one word: this program has little room.
+#[inline(always)]
+fn what(destination: Destination, admission: Admission) -> u64 {
+    (u64::from(admission.breaker) << WHAT_BREAKER_AT)
+        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
+        | (u64::from(admission.hold != 0) * WHAT_HELD)
+        | (u64::from(destination.protected) * WHAT_PROTECTED)
+}
+
+/// Place of the breaker plus one in [`what`].
+#[inline(always)]
+const fn breaker_in(what: u64) -> u32 {
+    (what >> WHAT_BREAKER_AT) as u32
+}
+
+/// The ticket in [`what`].
+#[inline(always)]
+const fn ticket_in(what: u64) -> Ticket {
+    (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET
 }
 
 /// What the limits of the bulkhead, and of those around it, say; protected destinations have none.
@@ -184,13 +205,13 @@ fn admitted_or_redirected(
     destination: Destination,
     may_wait: bool,
     ways: u32,
-) -> (Admission, u32) {
+) -> (Admission, u64) {
     if destination.protected {
-        return (breaker::PASS, fallback::NONE);
+        return (breaker::PASS, 0);
     }
     let mut admission = breaker::admit(pair);
     let way = fallback::choose(ways, admission.errno != 0);
-    if admission.errno != 0 && way != fallback::NONE {
+    if admission.errno != 0 && way != 0 {
         return (breaker::PASS, way);
     }
     admission.hold &= u32::from(may_wait);
@@ -237,7 +258,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     if admission.errno != 0 {
         return errno_verdict(admission.errno);
     }
-    let errno = refused(ctx, control, pair, destination, target, admission);
+    let errno = refused(ctx, control, pair, target, what(destination, admission));
     if errno == 0 {
         hold(ctx, pair, admission);
         if nesting::is_on(control) {
@@ -271,20 +292,19 @@ fn refused(
     ctx: &SockAddrContext,
     control: &Control,
     pair: PairKey,
-    destination: Destination,
     target: Target,
-    admission: Admission,
+    what: u64,
 ) -> u32 {
     if control.faults_active == 0 {
         return 0;
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);
-    let protected = u32::from(destination.protected);
+    let protected = u32::from(what & WHAT_PROTECTED != 0);
     let errno = guard_refuse(ctx.sock_addr, pair_word, high, low, protected) & MAX_ERRNO;
     if errno != 0 {
         let outcome = outcome_of(errno, u32::from(target.port), is_stream(ctx));
-        breaker::failed(pair, admission, outcome, Origin::Injected);
+        breaker::failed(pair, breaker_in(what), ticket_in(what), outcome, Origin::Injected);
     }
     errno
 }
@@ -383,31 +403,23 @@ pub(crate) fn errno_verdict(errno: u32) -> i32 {
 fn remember(
     ctx: &SockAddrContext,
     pair: PairKey,
-    destination: Destination,
     target: Target,
-    admission: Admission,
+    what: u64,
     entry: limits::Entry,
-    way: u32,
 ) {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
         return leave(ctx, entry);
     }
-    if !destination.protected {
+    if what & WHAT_PROTECTED == 0 {
         hygiene::guard_hygiene_at_connect(ctx.sock_addr, pair.service);
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);
-    let what = (u64::from(admission.breaker) << WHAT_BREAKER_AT)
-        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
-        | (u64::from(admission.hold != 0) * WHAT_HELD)
-        | (u64::from(destination.protected) * WHAT_PROTECTED)
-        | (u64::from(way != fallback::NONE) * WHAT_REDIRECTED)
-        | (u64::from(way & (fallback::FALLBACK | fallback::GATEWAY_REFUSED) != 0) * WHAT_FALLBACK);
     match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
         NO_STORAGE => {
-            breaker::nothing(pair, admission.breaker, admission.ticket);
+            breaker::nothing(pair, breaker_in(what), ticket_in(what));
             return leave(ctx, entry);
         }
         USED_BEFORE => {
@@ -451,9 +463,7 @@ const WHAT_HELD: u64 = 1;
 const WHAT_PROTECTED: u64 = 2;
 /// What an earlier use of the socket left is written over.
 const WHAT_ANEW: u64 = 4;
-const WHAT_REDIRECTED: u64 = 8;
-/// Not the service answers.
-const WHAT_FALLBACK: u64 = 16;
+// And the ways of `fallback`.
 /// What [`guard_remember`] answers.
 const REMEMBERED: u32 = 0;
 const NO_STORAGE: u32 = 1;
@@ -483,14 +493,14 @@ extern "C" fn guard_remember(
     let flags = (u32::from(kind == SOCK_DGRAM) * SOCKET_UDP)
         | (u32::from(what & WHAT_PROTECTED != 0) * SOCKET_PROTECTED)
         | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD)
-        | (u32::from(what & WHAT_REDIRECTED != 0) * SOCKET_REDIRECTED)
-        | (u32::from(what & WHAT_FALLBACK != 0) * SOCKET_FALLBACK);
+        | (u32::from(what & fallback::REDIRECTED != 0) * SOCKET_REDIRECTED)
+        | (u32::from(what & fallback::NOT_THE_SERVICE != 0) * SOCKET_FALLBACK);
     let address = classify::from_halves([high, low]);
     let mut fresh = socket::fresh(breaker::unpack(pair), flags, address, u32::from(port));
     fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     fresh.connect_start_ns = socket::now_ns();
-    fresh.breaker = (what >> WHAT_BREAKER_AT) as u32;
-    fresh.ticket = (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET;
+    fresh.breaker = breaker_in(what);
+    fresh.ticket = ticket_in(what);
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return NO_STORAGE };
     if what & WHAT_ANEW != 0 {
         plain::copy(state, &fresh);

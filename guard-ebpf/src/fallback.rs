@@ -22,17 +22,20 @@ use crate::classify::{self, Address};
 use crate::connect::Family;
 use crate::{atomics, maps, socket, sockops};
 
-/// The connect goes where it wants to.
-pub(crate) const NONE: u32 = 0;
-/// It goes to the fallback, which answers instead of the service.
-pub(crate) const FALLBACK: u32 = 1;
-/// It goes to the gateway, which asks the service.
-pub(crate) const GATEWAY: u32 = 2;
-/// It goes to the gateway, which must not ask the service.
-pub(crate) const GATEWAY_REFUSED: u32 = 4;
+/// Which way a connect goes, in the bits that `connect` remembers it by. Straight to the service: 0.
+pub(crate) const REDIRECTED: u64 = 8;
+/// Something else answers instead of the service.
+pub(crate) const NOT_THE_SERVICE: u64 = 16;
+const TO_GATEWAY: u64 = 32;
+/// To the fallback, which answers instead of the service.
+const TO_FALLBACK: u64 = REDIRECTED | NOT_THE_SERVICE;
 
-/// What there is for a connect: the ways above, and whether the fallback is to be used in any case.
-pub(crate) const FORCED: u32 = 8;
+/// What there is besides the straight way: nothing, a fallback, a gateway, and whether the fallback is
+/// to be used in any case.
+pub(crate) const NONE: u32 = 0;
+const FALLBACK: u32 = 1;
+const GATEWAY: u32 = 2;
+pub(crate) const FORCED: u32 = 4;
 
 /// What kind of address can be put in the place of the one asked for.
 const KIND_V4: u32 = 0;
@@ -78,13 +81,14 @@ extern "C" fn guard_fallback_ways(service: u32, kind: u32) -> u32 {
 
 /// Which of the ways a call takes; `refused`: the breaker does not let it through to the service.
 #[inline(always)]
-pub(crate) fn choose(ways: u32, refused: bool) -> u32 {
+pub(crate) fn choose(ways: u32, refused: bool) -> u64 {
     if ways & FORCED != 0 || refused && ways & FALLBACK != 0 {
-        FALLBACK
+        TO_FALLBACK
     } else if ways & GATEWAY != 0 {
-        if refused { GATEWAY_REFUSED } else { GATEWAY }
+        // The gateway must not ask a service that the breaker keeps calls from.
+        REDIRECTED | TO_GATEWAY | if refused { NOT_THE_SERVICE } else { 0 }
     } else {
-        NONE
+        0
     }
 }
 
@@ -107,17 +111,11 @@ fn port(target: &FallbackTarget, kind: u32) -> u32 {
 /// Writes the place over the address of a connect whose storage says that it is redirected. If the
 /// place is gone since it was chosen, the connect goes straight on, as one that nobody judges.
 #[inline(always)]
-pub(crate) fn redirect(
-    ctx: &SockAddrContext,
-    family: Family,
-    pair: PairKey,
-    kind: u32,
-    chosen: u32,
-) {
+pub(crate) fn redirect(ctx: &SockAddrContext, family: Family, pair: PairKey, way: u64) {
     let pair = pack(pair.bulkhead, pair.service);
     match family {
-        Family::V4 => guard_redirect4(ctx.sock_addr, pair, chosen),
-        Family::V6 => guard_redirect6(ctx.sock_addr, pair, chosen, kind),
+        Family::V4 => guard_redirect4(ctx.sock_addr, pair, way),
+        Family::V6 => guard_redirect6(ctx.sock_addr, pair, way),
     };
 }
 
@@ -125,10 +123,10 @@ pub(crate) fn redirect(
 /// that nobody has computed with, and lets each kind of program see the fields of its family alone.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_redirect4(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32) -> u32 {
+extern "C" fn guard_redirect4(ctx: *mut bpf_sock_addr, pair: u64, way: u64) -> u32 {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx).__bindgen_anon_1.sk };
-    let Some(target) = target(sk, pair, chosen) else { return 0 };
+    let Some((target, _)) = target(sk, pair, way) else { return 0 };
     let port_be = u32::from((target.v4_port as u16).to_be());
     // SAFETY: fields of the context that connect hooks may write, one by one as the verifier wants.
     unsafe {
@@ -141,10 +139,11 @@ extern "C" fn guard_redirect4(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32) -
 /// [`redirect`] of an IPv6 socket.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_redirect6(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32, kind: u32) -> u32 {
+extern "C" fn guard_redirect6(ctx: *mut bpf_sock_addr, pair: u64, way: u64) -> u32 {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx).__bindgen_anon_1.sk };
-    let Some(target) = target(sk, pair, chosen) else { return 0 };
+    let Some((target, asked)) = target(sk, pair, way) else { return 0 };
+    let kind = kind(Family::V6, asked);
     let port_be = u32::from((port(target, kind) as u16).to_be());
     let words = classify::words(if kind == KIND_V6 { target.v6 } else { target.v4 });
     // SAFETY: as in `guard_redirect4`.
@@ -158,9 +157,13 @@ extern "C" fn guard_redirect6(ctx: *mut bpf_sock_addr, pair: u64, chosen: u32, k
     1
 }
 
-/// Where the connect of a socket goes, and counts it.
+/// Where the connect of a socket goes, and what it has asked for; counts it.
 #[inline(always)]
-fn target(sk: *mut bpf_sock, pair: u64, chosen: u32) -> Option<&'static FallbackTarget> {
+fn target(
+    sk: *mut bpf_sock,
+    pair: u64,
+    way: u64,
+) -> Option<(&'static FallbackTarget, Address)> {
     if sk.is_null() {
         return None;
     }
@@ -170,12 +173,13 @@ fn target(sk: *mut bpf_sock, pair: u64, chosen: u32) -> Option<&'static Fallback
         atomics::clear_bits(&raw mut state.flags, SOCKET_REDIRECTED);
         return None;
     };
-    if chosen != GATEWAY
+    if way & NOT_THE_SERVICE != 0
         && let Some(stats) = maps::pair_stats(pair)
     {
         atomics::add(&raw mut stats.redirected, 1);
     }
-    Some(if chosen == FALLBACK { &policy.refused } else { &policy.always })
+    let target = if way & TO_GATEWAY == 0 { &policy.refused } else { &policy.always };
+    Some((target, state.peer))
 }
 
 /// getpeername(): shows the address that the agent asked for; always allowed.
