@@ -16,7 +16,7 @@ mod rig;
 
 use rig::{
     LIMIT, Probe, RESEARCH, WRITING, agent, breaker, breaker_config, calls_are, events_when,
-    good_calls, metric, start_breakers, state_when, url,
+    metric, start_breakers, state_when, url,
 };
 
 mod families;

@@ -29,6 +29,12 @@ fn a_pooled_client_goes_back_when_the_breaker_closes() {
     other.set(format!("answer status={OF_FALLBACK} delay={}ms", slow.as_millis()).parse().unwrap());
     busy.start_call().unwrap();
     wait::until("a request", LIMIT, || other.counts().requests >= 5).unwrap();
+    let waiting = super::rig::waits(&guardd);
+    let shown = format!("{address}");
+    assert!(
+        waiting.len() == 1 && waiting[0]["fallback"] == true && waiting[0]["peer"] == shown.as_str(),
+        "{waiting:?}"
+    );
     reset(&guardd);
     let ended = |n: f64| {
         move |guardd: &Guardd| {
