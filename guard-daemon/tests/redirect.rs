@@ -119,8 +119,7 @@ fn root_the_gateway_knows_what_was_asked_for_and_is_used_only_while_it_is_alive(
     let id = cgroup.metadata().unwrap().ino();
     let attached = kernel.attach(&cgroup, id, Path::new("test"), BULKHEAD, 15).unwrap();
 
-    let mapped: SocketAddr =
-        format!("[::ffff:127.0.0.1]:{}", at(&service).port()).parse().unwrap();
+    let mapped: SocketAddr = format!("[::ffff:127.0.0.1]:{}", at(&service).port()).parse().unwrap();
     let ask4 = |kernel: &Kernel, to| connect(kernel, &service, &gateway, to);
     // Nobody has said that the gateway is alive.
     assert_eq!(ask4(&kernel, at(&service)), None);
@@ -140,6 +139,12 @@ fn root_the_gateway_knows_what_was_asked_for_and_is_used_only_while_it_is_alive(
     kernel.set_breakers(&BTreeMap::from([(pair, open)])).unwrap();
     assert_eq!(ask4(&kernel, at(&service)), wanted(at(&service), true));
     kernel.set_breakers(&BTreeMap::new()).unwrap();
+    // Switched on by hand, it answers instead of the service, whose breaker is closed.
+    let forced = Places { refused: Some(Place { forced: true, ..place }), always: None };
+    kernel.set_fallbacks(&BTreeMap::from([(SERVICE, forced)])).unwrap();
+    assert_eq!(ask4(&kernel, at(&service)), wanted(at(&service), true));
+    let stats = kernel.counters().unwrap()[&pair];
+    assert_eq!((stats.redirected, stats.connects), (2, 6), "those that the service had no part in");
     // It dies: its lease runs out, and connects go straight to the service.
     kernel.serve_for(Duration::from_millis(100)).unwrap();
     std::thread::sleep(Duration::from_millis(150));

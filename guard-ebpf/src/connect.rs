@@ -19,7 +19,9 @@ use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, fallback, faults, hygiene, limits, maps, nesting, plain, pressure, socket};
+use crate::{
+    atomics, emit, fallback, faults, hygiene, limits, maps, nesting, plain, pressure, socket,
+};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -400,13 +402,7 @@ pub(crate) fn errno_verdict(errno: u32) -> i32 {
 
 /// Starts the socket's storage for a new connection.
 #[inline(always)]
-fn remember(
-    ctx: &SockAddrContext,
-    pair: PairKey,
-    target: Target,
-    what: u64,
-    entry: limits::Entry,
-) {
+fn remember(ctx: &SockAddrContext, pair: PairKey, target: Target, what: u64, entry: limits::Entry) {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {

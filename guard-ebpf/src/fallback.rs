@@ -159,11 +159,7 @@ extern "C" fn guard_redirect6(ctx: *mut bpf_sock_addr, pair: u64, way: u64) -> u
 
 /// Where the connect of a socket goes, and what it has asked for; counts it.
 #[inline(always)]
-fn target(
-    sk: *mut bpf_sock,
-    pair: u64,
-    way: u64,
-) -> Option<(&'static FallbackTarget, Address)> {
+fn target(sk: *mut bpf_sock, pair: u64, way: u64) -> Option<(&'static FallbackTarget, Address)> {
     if sk.is_null() {
         return None;
     }

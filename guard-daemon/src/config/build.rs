@@ -12,8 +12,9 @@ use super::read::{Named, Node};
 use crate::config::text::{fallback, signals};
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
-    DaemonPlan, Fail, Fallback, FallbackPlan, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, OrphanPlan, Plan,
-    Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds, TimeoutSettings,
+    DaemonPlan, Fail, Fallback, FallbackPlan, HygieneSettings, Mode, OnExit, OpenAction, OpenPool,
+    OrphanPlan, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds,
+    TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 

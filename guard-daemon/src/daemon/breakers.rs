@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use guard_common::abi::breaker::{
     BREAKER_ENFORCE, BREAKER_FORCE_CLOSED, BREAKER_FORCE_OPEN, BREAKER_MONITOR, BREAKER_OFF,
-    BreakerPolicy, MAX_OPEN_NS, PPM, REASON_NAMES, STATE_CLOSED,
-    STATE_OPEN, Transition, WINDOW_BUCKETS,
+    BreakerPolicy, MAX_OPEN_NS, PPM, REASON_NAMES, STATE_CLOSED, STATE_OPEN, Transition,
+    WINDOW_BUCKETS,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::logic::breaker::timing::open_times;

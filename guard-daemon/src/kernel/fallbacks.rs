@@ -86,10 +86,8 @@ impl Kernel {
             .map_err(KernelError::map("FALLBACKS", "listing"))?;
         let target = |place: Option<Place>| place.map(|place| place.target()).unwrap_or_default();
         for (service, places) in wanted {
-            let policy = FallbackPolicy {
-                refused: target(places.refused),
-                always: target(places.always),
-            };
+            let policy =
+                FallbackPolicy { refused: target(places.refused), always: target(places.always) };
             map.insert(service, policy, 0).map_err(KernelError::map("FALLBACKS", "writing"))?;
         }
         for service in old.iter().filter(|service| !wanted.contains_key(service)) {
@@ -102,10 +100,7 @@ impl Kernel {
     pub fn serve_for(&mut self, lease: Duration) -> Result<(), KernelError> {
         let lease_ns = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
         let until_ns = if lease_ns == 0 { 0 } else { boottime_ns().saturating_add(lease_ns) };
-        self.fallbacks
-            .serving
-            .set(0, until_ns, 0)
-            .map_err(KernelError::map("SERVING", "renewing"))
+        self.fallbacks.serving.set(0, until_ns, 0).map_err(KernelError::map("SERVING", "renewing"))
     }
 
     /// What a redirected connection asked for, by the client's address as accept() gives it; `None`: it

@@ -66,13 +66,7 @@ pub(crate) fn nothing(pair: PairKey, place: u32, ticket: Ticket) {
 
 /// A call failed before it had a socket's storage.
 #[inline(always)]
-pub(crate) fn failed(
-    pair: PairKey,
-    place: u32,
-    ticket: Ticket,
-    outcome: Outcome,
-    origin: Origin,
-) {
+pub(crate) fn failed(pair: PairKey, place: u32, ticket: Ticket, outcome: Outcome, origin: Origin) {
     if place != 0 {
         let held = pack(place, ticket);
         before_any_socket(pair, held, pack(origin as u32, outcome as u32));

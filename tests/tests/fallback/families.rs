@@ -44,9 +44,7 @@ fn each_kind_of_socket_reaches_its_fallback_and_sees_the_service() {
     let [four, six] = service.addresses()[..] else { panic!("two were asked for") };
     let [other_four, other_six] = other.addresses()[..] else { panic!("two were asked for") };
     let mapped = format!("[::ffff:127.0.0.1]:{}", four.port());
-    for fallback in
-        [format!("[\"{other_four}\", \"{other_six}\"]"), format!("\"{other_four}\"")]
-    {
+    for fallback in [format!("[\"{other_four}\", \"{other_six}\"]"), format!("\"{other_four}\"")] {
         let guardd = tripped(&service, &fallback);
         let before = (service.counts().requests, other.counts().requests);
         let mut probe = Probe::start(&guardd, RESEARCH);

@@ -31,7 +31,8 @@ fn a_killed_guardd_leaves_the_fallback_at_work_and_the_next_one_keeps_it() {
     guardd.wait_ready().unwrap();
     assert_eq!(status(&mut agent), OF_FALLBACK);
     assert_eq!(breaker(&guardd, RESEARCH)["rejected"], 0);
-    wait::until("it is told", LIMIT, || of_research(&guardd, "guard_fallback_active") == 1.0).unwrap();
+    wait::until("it is told", LIMIT, || of_research(&guardd, "guard_fallback_active") == 1.0)
+        .unwrap();
     reset(&guardd);
     assert_eq!(status(&mut agent), OF_SERVICE);
     drop(agent);
@@ -55,7 +56,8 @@ fn a_reload_changes_the_fallback_and_takes_it_away() {
     assert_eq!(status(&mut agent), OF_ANOTHER);
     guardd.set_config(config(&line(&second))).unwrap();
     guardd.ctl_json(&["reload"]).unwrap();
-    wait::until("the new one", LIMIT, || status_of(&agent.call(LIMIT).unwrap()) == OF_FALLBACK).unwrap();
+    wait::until("the new one", LIMIT, || status_of(&agent.call(LIMIT).unwrap()) == OF_FALLBACK)
+        .unwrap();
     guardd.set_config(config("")).unwrap();
     guardd.ctl_json(&["reload"]).unwrap();
     assert_eq!(agent.call(LIMIT).unwrap().outcome, "ECONNREFUSED");

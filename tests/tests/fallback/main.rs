@@ -16,7 +16,7 @@ mod rig;
 
 use rig::{
     LIMIT, Probe, RESEARCH, WRITING, agent, breaker, breaker_config, calls_are, events_when,
-    metric, start_breakers, state_when, url,
+    inject, metric, start_breakers, state_when, url,
 };
 
 mod families;
@@ -185,6 +185,33 @@ fn monitor_mode_redirects_nothing() {
         assert_eq!(status(&mut agent), OF_SERVICE);
     }
     assert_eq!(of_research(&guardd, "guard_fallback_connects_total"), 0.0);
+    drop(agent);
+    guardd.finish().unwrap();
+}
+
+#[test]
+fn a_fault_of_the_service_is_none_of_its_fallback() {
+    if !requires::cgroups("a_fault_of_the_service_is_none_of_its_fallback") {
+        return;
+    }
+    let (service, other) = (server("127.0.0.1:0", OF_SERVICE), server("127.0.0.1:0", OF_FALLBACK));
+    let address = service.address().unwrap();
+    let line = format!("fallback = \"{}\"", other.address().unwrap());
+    let breakers = "failure_threshold = 3\nopen_timeout = \"10m\"";
+    let guardd = start_breakers(address, &line, breakers, "");
+    ready(&guardd);
+    let mut agent = agent(&guardd, RESEARCH, &url(address), &[]);
+    inject(&guardd, RESEARCH, "--service api --refuse 100% --for 60s");
+    inject(&guardd, RESEARCH, "--service api --loss 100% --for 60s");
+    for _ in 0..3 {
+        assert_eq!(agent.call(LIMIT).unwrap().outcome, "ECONNREFUSED");
+    }
+    // A drill's faults open the breaker, and the fallback answers as it would for real ones.
+    for _ in 0..5 {
+        assert_eq!(status(&mut agent), OF_FALLBACK);
+    }
+    assert_eq!(of_research(&guardd, "guard_fallback_connects_total"), 5.0);
+    assert_eq!(service.counts().requests, 0);
     drop(agent);
     guardd.finish().unwrap();
 }

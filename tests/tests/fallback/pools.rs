@@ -32,7 +32,9 @@ fn a_pooled_client_goes_back_when_the_breaker_closes() {
     let waiting = super::rig::waits(&guardd);
     let shown = format!("{address}");
     assert!(
-        waiting.len() == 1 && waiting[0]["fallback"] == true && waiting[0]["peer"] == shown.as_str(),
+        waiting.len() == 1
+            && waiting[0]["fallback"] == true
+            && waiting[0]["peer"] == shown.as_str(),
         "{waiting:?}"
     );
     reset(&guardd);

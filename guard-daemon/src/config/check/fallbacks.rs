@@ -19,7 +19,9 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         for (number, place) in places.iter().enumerate() {
             let found = wrong(place, service, metrics).or_else(|| {
                 let again = places.iter().take(number).any(|earlier| earlier == place);
-                again.then(|| (format!("{place} is listed twice"), "remove one of the two".to_owned()))
+                again.then(|| {
+                    (format!("{place} is listed twice"), "remove one of the two".to_owned())
+                })
             });
             if let Some((message, help)) = found {
                 let message = format!("fallback of service `{}`: {message}", service.name);
@@ -83,7 +85,10 @@ fn tls(service: &Named, places: &[Fallback], sink: &mut Sink) {
     };
     let (message, help) = if files {
         (
-            format!("service `{}` {why}, and files can be served for plain HTTP only", service.name),
+            format!(
+                "service `{}` {why}, and files can be served for plain HTTP only",
+                service.name
+            ),
             "name the address of a server with a certificate for the service's name, and add \
              `fallback_tls = \"same_certificate\"`; or set `protocol = \"http\"` if it speaks plain HTTP",
         )

@@ -6,7 +6,8 @@ use toml::de::{DeInteger, DeValue};
 use super::{Place, Reader, Value};
 use crate::config::schema::{Key, Kind};
 use crate::config::text::{
-    Problem, calendar, duration, endpoint, fallback, line, name, path, rate, shown, signals, size, url,
+    Problem, calendar, duration, endpoint, fallback, line, name, path, rate, shown, signals, size,
+    url,
 };
 
 impl Reader<'_> {

@@ -141,7 +141,10 @@ impl Kind {
                  \"/system.slice/docker-*.scope\""
                 .into(),
             Self::Listen => "address and port such as \"127.0.0.1:9729\", or \"off\"".into(),
-            Self::Fallbacks => "fallback such as \"127.0.0.1:9000\" or \"static:/srv/cache\", or list of them".into(),
+            Self::Fallbacks => {
+                "fallback such as \"127.0.0.1:9000\" or \"static:/srv/cache\", or list of them"
+                    .into()
+            }
             Self::Url => "URL such as \"http://127.0.0.1:8080/hook\"".into(),
             Self::HttpUrl => "URL such as \"http://127.0.0.1:8080/healthz\"".into(),
             Self::Line { .. } => "text of one line".into(),

@@ -20,7 +20,8 @@ fn one_a_list_and_a_directory() {
     let one = places("fallback = \"127.0.0.1:9000\"");
     assert_eq!(one.places, [Fallback::Address("127.0.0.1:9000".parse().unwrap())]);
     assert_eq!(one.check_every, std::time::Duration::from_secs(5));
-    let list = places("fallback = [\"[::1]:9001\", \"static:/srv/cache\"]\nfallback_check = \"1s\"");
+    let list =
+        places("fallback = [\"[::1]:9001\", \"static:/srv/cache\"]\nfallback_check = \"1s\"");
     assert_eq!(list.places[1], Fallback::Static("/srv/cache".into()));
     assert_eq!((list.places.len(), list.check_every.as_secs()), (2, 1));
     assert!(places("").places.is_empty());
@@ -60,7 +61,8 @@ fn tls_is_believed_where_the_file_says_that_the_certificate_covers_it() {
     assert_eq!(warnings(line), 1, "port 443 is mostly TLS");
     assert_eq!(warnings(&format!("{line}\nprotocol = \"http\"")), 0);
     for protocol in ["tls", "auto"] {
-        let more = format!("{line}\nprotocol = \"{protocol}\"\nfallback_tls = \"same_certificate\"");
+        let more =
+            format!("{line}\nprotocol = \"{protocol}\"\nfallback_tls = \"same_certificate\"");
         assert_eq!(warnings(&more), 0, "{protocol}");
     }
 }

@@ -37,7 +37,8 @@ mod tests {
     fn addresses_and_directories() {
         assert_eq!(parse("[::1]:9001").unwrap().to_string(), "[::1]:9001");
         assert_eq!(parse("static:/srv/cache").unwrap(), Fallback::Static("/srv/cache".into()));
-        for bad in ["static:srv", "127.0.0.1", "127.0.0.1:0", "0.0.0.0:9000", "localhost:9000", ""] {
+        for bad in ["static:srv", "127.0.0.1", "127.0.0.1:0", "0.0.0.0:9000", "localhost:9000", ""]
+        {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

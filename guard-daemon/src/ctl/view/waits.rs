@@ -61,8 +61,13 @@ fn cells(wait: &Wait) -> Vec<Cell> {
     vec![
         wait.bulkhead.as_str().into(),
         process.into(),
-        format!("-> {} {}{}", wait.service, wait.peer, if wait.fallback { " via fallback" } else { "" })
-            .into(),
+        format!(
+            "-> {} {}{}",
+            wait.service,
+            wait.peer,
+            if wait.fallback { " via fallback" } else { "" }
+        )
+        .into(),
         Cell::toned(tone, &state(wait)),
         duration(wait.seconds).into(),
         if wait.injected { Cell::toned(tone, "fault") } else { "".into() },

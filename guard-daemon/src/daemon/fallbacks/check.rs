@@ -106,7 +106,10 @@ impl Guard {
             }
             let (service, all) = (&due.service, due.places.len());
             if answering.is_empty() {
-                tracing::warn!(service, "no fallback answers: calls are refused while the breaker is open");
+                tracing::warn!(
+                    service,
+                    "no fallback answers: calls are refused while the breaker is open"
+                );
                 self.events.note("fallback_down", |event| {
                     event.service.clone_from(service);
                     event.message = format!("none of {all} answers");

@@ -118,14 +118,12 @@ impl Guard {
             return (ActionResult::WouldHave, "monitor mode redirects nothing".to_owned());
         }
         let before = state.fallbacks.switched.get(service).copied();
-        if to == Some(true) && state.places_of(service).refused.is_none() && before != Some(false) {
+        state.fallbacks.switch(service, to);
+        if to == Some(true) && state.places_of(service).refused.is_none() {
+            state.fallbacks.switch(service, before);
             let message = format!("no fallback of service {service} answers: nothing was switched");
             return (ActionResult::Failed, message);
         }
-        match to {
-            Some(on) => state.fallbacks.switched.insert(service.to_owned(), on),
-            None => state.fallbacks.switched.remove(service),
-        };
         if let Err(error) = state.write_fallbacks(&self.ids) {
             return (ActionResult::Failed, error.to_string());
         }
@@ -141,6 +139,15 @@ impl Guard {
     }
 }
 
+impl Fallbacks {
+    fn switch(&mut self, service: &str, to: Option<bool>) {
+        match to {
+            Some(on) => self.switched.insert(service.to_owned(), on),
+            None => self.switched.remove(service),
+        };
+    }
+}
+
 impl State {
     /// Whether any service has a place to redirect calls to.
     pub(super) fn has_fallbacks(&self) -> bool {
@@ -151,10 +158,10 @@ impl State {
     /// What a service has now.
     fn places_of(&self, service: &str) -> Places {
         let known = &self.fallbacks;
-        let always = known.gateways.get(service).map(|addresses| Place {
-            served: true,
-            ..place_of(addresses)
-        });
+        let always = known
+            .gateways
+            .get(service)
+            .map(|addresses| Place { served: true, ..place_of(addresses) });
         let switched = known.switched.get(service).copied();
         let plan = self.plan.service(service);
         let Some(plan) = plan.filter(|_| switched != Some(false)) else {

@@ -180,9 +180,7 @@ impl State {
     /// Whether each service that has fallbacks has one that may be used.
     pub(in crate::daemon) fn fallbacks_usable(&self) -> Vec<(String, bool)> {
         let with_fallback = self.plan.services.iter().filter(|s| !s.fallback.places.is_empty());
-        with_fallback
-            .map(|s| (s.name.clone(), self.places_of(&s.name).refused.is_some()))
-            .collect()
+        with_fallback.map(|s| (s.name.clone(), self.places_of(&s.name).refused.is_some())).collect()
     }
 
     /// Whose answers are a fallback's, one line each.

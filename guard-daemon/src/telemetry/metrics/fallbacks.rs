@@ -44,17 +44,18 @@ impl Sample {
             unit: Some(Unit::Seconds),
         }
         .counters(encoder, self.fallbacks.iter().map(|f| (f.labels(), f.seconds)))?;
-        family("guard_fallback_returns", "How often calls went back from the fallback to the service")
-            .counters(encoder, self.fallbacks.iter().map(|f| (f.labels(), f.returns as f64)))?;
+        family(
+            "guard_fallback_returns",
+            "How often calls went back from the fallback to the service",
+        )
+        .counters(encoder, self.fallbacks.iter().map(|f| (f.labels(), f.returns as f64)))?;
         let connects = self.with_fallback().map(|p| (p.labels(), p.stats.redirected as f64));
         family("guard_fallback_connects", "Connects sent to the fallback instead of the service")
             .counters(encoder, connects)?;
         let calls = self.with_fallback().flat_map(|pair| {
             let [bulkhead, destination] = pair.labels();
-            let counts = [
-                ("answered", pair.stats.fallback_calls),
-                ("failed", pair.stats.fallback_failures),
-            ];
+            let counts =
+                [("answered", pair.stats.fallback_calls), ("failed", pair.stats.fallback_failures)];
             counts.map(|(result, count)| {
                 let labels = [bulkhead.clone(), destination.clone(), ("result", result.to_owned())];
                 (labels, count as f64)
