@@ -81,7 +81,7 @@ pub(super) static SERVICE: &[Key] = &[
     .example("\"same_certificate\""),
     Key::new(
         "fallback_check",
-        Kind::Duration { min: Duration::from_millis(500), max: Duration::from_secs(3_600) },
+        Kind::Duration { min: Duration::from_millis(500), max: Duration::from_hours(1) },
         Absent::Value("\"5s\""),
         "How often guardd tries to connect to the fallbacks, to know which one answers. Every second \
          while a breaker of the service is not CLOSED.",

@@ -16,7 +16,7 @@ use crate::telemetry::metrics::FallbackSample;
 
 /// For how long connections to a fallback that is over go as soon as they are idle. Whoever holds one
 /// for longer keeps it until either end closes it.
-const LEAVING: Duration = Duration::from_secs(600);
+const LEAVING: Duration = Duration::from_mins(10);
 /// How often those are looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
