@@ -10,12 +10,14 @@
 
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_ops};
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
+use guard_common::abi::breaker::STATE_OPEN;
 use guard_common::abi::fallback::{
     AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_ON, FALLBACK_SERVED, FallbackTarget,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, FLAG_FALLBACKS, MODE_MONITOR};
 use guard_common::abi::socket::{SOCKET_FALLBACK, SOCKET_REDIRECTED};
+use guard_common::logic::breaker::word;
 
 use crate::breaker::{pack, unpack};
 use crate::classify::{self, Address};
@@ -90,6 +92,28 @@ pub(crate) fn choose(ways: u32, refused: bool) -> u64 {
     } else {
         0
     }
+}
+
+/// 1 if the breaker at this place plus one is OPEN and the service has a fallback: calls do not reach
+/// the service, so that none of them is a retry. A probe that is due now is taken for one of them.
+#[inline(always)]
+pub(crate) fn stands_in(service: u32, place: u32) -> u32 {
+    if maps::control().is_none_or(|control| control.flags & FLAG_FALLBACKS == 0) {
+        return 0;
+    }
+    guard_fallback_stands_in(service, place)
+}
+
+/// [`stands_in`] of a service that may have one.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn guard_fallback_stands_in(service: u32, place: u32) -> u32 {
+    let Some((slot, _)) = maps::breaker(place) else { return 0 };
+    let Some(policy) = maps::fallback(service) else { return 0 };
+    // SAFETY: a map value; volatile, because other CPUs and the daemon change it.
+    let word = unsafe { core::ptr::read_volatile(&raw const slot.word) };
+    let open = word::state(word) == STATE_OPEN;
+    u32::from(open) & u32::from(policy.refused.flags & FALLBACK_ON != 0)
 }
 
 #[inline(always)]

@@ -215,3 +215,29 @@ fn a_fault_of_the_service_is_none_of_its_fallback() {
     drop(agent);
     guardd.finish().unwrap();
 }
+
+#[test]
+fn calls_that_a_fallback_answers_are_no_retries() {
+    if !requires::cgroups("calls_that_a_fallback_answers_are_no_retries") {
+        return;
+    }
+    let (service, other) = (server("127.0.0.1:0", OF_SERVICE), server("127.0.0.1:0", OF_FALLBACK));
+    let address = service.address().unwrap();
+    let line = format!("fallback = \"{}\"", other.address().unwrap());
+    let breakers = "failure_threshold = 2\nopen_timeout = \"10m\"";
+    let limit = "retries = { max = 2, window = \"10m\" }";
+    let guardd = start_breakers(address, &line, breakers, limit);
+    ready(&guardd);
+    let mut agent = agent(&guardd, RESEARCH, &url(address), &[]);
+    service.set(Behaviour::ResetAfterRequest);
+    for _ in 0..2 {
+        assert_eq!(agent.call(LIMIT).unwrap().outcome, "ECONNRESET");
+    }
+    for _ in 0..10 {
+        assert_eq!(status(&mut agent), OF_FALLBACK);
+    }
+    let retries = [r#"bulkhead="research""#, r#"reason="retries""#];
+    assert_eq!(metric(&guardd, "guard_bulkhead_rejected_total", &retries), 0.0);
+    drop(agent);
+    guardd.finish().unwrap();
+}
