@@ -33,6 +33,13 @@ pub(crate) const fn from_words(words: [u32; 4]) -> Address {
     unsafe { core::mem::transmute(words) }
 }
 
+/// The kernel's four words of an address (network byte order).
+#[inline(always)]
+pub(crate) const fn words(address: Address) -> [u32; 4] {
+    // SAFETY: same size, any bits valid.
+    unsafe { core::mem::transmute(address) }
+}
+
 /// Two words, to compare addresses cheaply.
 #[inline(always)]
 pub(crate) const fn halves(address: Address) -> [u64; 2] {
@@ -100,7 +107,7 @@ fn endpoint(what: EndpointMatch) -> (u32, u32) {
 }
 
 #[inline(always)]
-const fn is_mapped(address: Address) -> bool {
+pub(crate) const fn is_mapped(address: Address) -> bool {
     let [high, low] = halves(address);
     high == 0 && low.to_be() >> 32 == 0xffff
 }

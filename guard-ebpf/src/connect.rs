@@ -11,14 +11,17 @@ use guard_common::abi::ids::{BULKHEAD_NONE, PairKey};
 use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::Control;
 use guard_common::abi::socket::{
-    SOCKET_ESTABLISHED, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
+    SOCKET_ESTABLISHED, SOCKET_FALLBACK, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_REDIRECTED,
+    SOCKET_UDP, SocketState,
 };
 use guard_common::logic::breaker::Ticket;
 use guard_common::logic::fault;
 
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
-use crate::{atomics, emit, faults, hygiene, limits, maps, nesting, plain, pressure, socket};
+use crate::{
+    atomics, emit, fallback, faults, hygiene, limits, maps, nesting, plain, pressure, socket,
+};
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -83,23 +86,61 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     if entry.errno != 0 {
         return errno_verdict(entry.errno);
     }
-    let admission = admitted(pair, destination, is_stream(ctx));
-    if admission.errno != 0 {
-        if admission.hold == 0 {
+    let ways = if destination.protected || !is_stream(ctx) {
+        fallback::NONE
+    } else {
+        fallback::ways(control, pair.service, fallback::kind(family, target.address))
+    };
+    let (errno, what) = if ways & fallback::FORCED != 0 {
+        // Nobody asks the service, so that its breaker has nothing to judge.
+        (0, fallback::choose(ways, false))
+    } else {
+        let (admission, way) = admitted_or_redirected(pair, destination, is_stream(ctx), ways);
+        (admission.errno, what(destination, admission) | way)
+    };
+    if errno != 0 {
+        if what & WHAT_HELD == 0 {
             leave(ctx, entry);
-            return errno_verdict(admission.errno);
+            return errno_verdict(errno);
         }
-        remember(ctx, pair, destination, target, admission, entry);
+        remember(ctx, pair, target, what, entry);
         return ALLOW;
     }
-    // The fault stands below the breaker, which sees a faulted call as it would see a real one.
-    let errno = refused(ctx, control, pair, destination, target, admission);
-    if errno != 0 {
-        leave(ctx, entry);
-        return errno_verdict(errno);
+    // The fault stands below the breaker, which sees a faulted call as it would see a real one. It is
+    // the service's: a call that goes elsewhere has none.
+    if what & fallback::NOT_THE_SERVICE == 0 {
+        let errno = refused(ctx, control, pair, target, what);
+        if errno != 0 {
+            leave(ctx, entry);
+            return errno_verdict(errno);
+        }
     }
-    remember(ctx, pair, destination, target, admission, entry);
+    remember(ctx, pair, target, what, entry);
+    if what & fallback::REDIRECTED != 0 {
+        fallback::redirect(ctx, family, pair, what);
+    }
     ALLOW
+}
+
+/// What is known of a call that is let in, in one word: this program has little room.
+#[inline(always)]
+fn what(destination: Destination, admission: Admission) -> u64 {
+    (u64::from(admission.breaker) << WHAT_BREAKER_AT)
+        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
+        | (u64::from(admission.hold != 0) * WHAT_HELD)
+        | (u64::from(destination.protected) * WHAT_PROTECTED)
+}
+
+/// Place of the breaker plus one in [`what`].
+#[inline(always)]
+const fn breaker_in(what: u64) -> u32 {
+    (what >> WHAT_BREAKER_AT) as u32
+}
+
+/// The ticket in [`what`].
+#[inline(always)]
+const fn ticket_in(what: u64) -> Ticket {
+    (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET
 }
 
 /// What the limits of the bulkhead, and of those around it, say; protected destinations have none.
@@ -155,10 +196,26 @@ fn is_stream(ctx: &SockAddrContext) -> bool {
 /// What the pair's breaker says; protected destinations have none.
 #[inline(always)]
 fn admitted(pair: PairKey, destination: Destination, may_wait: bool) -> Admission {
+    admitted_or_redirected(pair, destination, may_wait, fallback::NONE).0
+}
+
+/// The same, and which way the call takes. One that the breaker refuses and that has another way to go
+/// is let in, with nothing in its hands of the breaker, and is not counted as refused.
+#[inline(always)]
+fn admitted_or_redirected(
+    pair: PairKey,
+    destination: Destination,
+    may_wait: bool,
+    ways: u32,
+) -> (Admission, u64) {
     if destination.protected {
-        return breaker::PASS;
+        return (breaker::PASS, 0);
     }
     let mut admission = breaker::admit(pair);
+    let way = fallback::choose(ways, admission.errno != 0);
+    if admission.errno != 0 && way != 0 {
+        return (breaker::PASS, way);
+    }
     admission.hold &= u32::from(may_wait);
     if admission.errno != 0 {
         breaker::count_refusal(admission.breaker, admission.hold != 0);
@@ -173,7 +230,7 @@ fn admitted(pair: PairKey, destination: Destination, may_wait: bool) -> Admissio
             socket::count_call(stats, Outcome::Rejected, Origin::Real);
         }
     }
-    admission
+    (admission, way)
 }
 
 /// An unconnected send of an agent (UDP). Its packets are classified in the packet hooks; here it
@@ -203,7 +260,7 @@ pub(crate) fn sendmsg(ctx: &SockAddrContext, family: Family) -> i32 {
     if admission.errno != 0 {
         return errno_verdict(admission.errno);
     }
-    let errno = refused(ctx, control, pair, destination, target, admission);
+    let errno = refused(ctx, control, pair, target, what(destination, admission));
     if errno == 0 {
         hold(ctx, pair, admission);
         if nesting::is_on(control) {
@@ -237,20 +294,19 @@ fn refused(
     ctx: &SockAddrContext,
     control: &Control,
     pair: PairKey,
-    destination: Destination,
     target: Target,
-    admission: Admission,
+    what: u64,
 ) -> u32 {
     if control.faults_active == 0 {
         return 0;
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);
-    let protected = u32::from(destination.protected);
+    let protected = u32::from(what & WHAT_PROTECTED != 0);
     let errno = guard_refuse(ctx.sock_addr, pair_word, high, low, protected) & MAX_ERRNO;
     if errno != 0 {
         let outcome = outcome_of(errno, u32::from(target.port), is_stream(ctx));
-        breaker::failed(pair, admission, outcome, Origin::Injected);
+        breaker::failed(pair, breaker_in(what), ticket_in(what), outcome, Origin::Injected);
     }
     errno
 }
@@ -346,31 +402,20 @@ pub(crate) fn errno_verdict(errno: u32) -> i32 {
 
 /// Starts the socket's storage for a new connection.
 #[inline(always)]
-fn remember(
-    ctx: &SockAddrContext,
-    pair: PairKey,
-    destination: Destination,
-    target: Target,
-    admission: Admission,
-    entry: limits::Entry,
-) {
+fn remember(ctx: &SockAddrContext, pair: PairKey, target: Target, what: u64, entry: limits::Entry) {
     // SAFETY: a field of the context.
     let sk = unsafe { (*ctx.sock_addr).__bindgen_anon_1.sk };
     if sk.is_null() {
         return leave(ctx, entry);
     }
-    if !destination.protected {
+    if what & WHAT_PROTECTED == 0 {
         hygiene::guard_hygiene_at_connect(ctx.sock_addr, pair.service);
     }
     let [high, low] = classify::halves(target.address);
     let pair_word = breaker::pack(pair.bulkhead, pair.service);
-    let what = (u64::from(admission.breaker) << WHAT_BREAKER_AT)
-        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
-        | (u64::from(admission.hold != 0) * WHAT_HELD)
-        | (u64::from(destination.protected) * WHAT_PROTECTED);
     match guard_remember(ctx.sock_addr, pair_word, high, low, what) {
         NO_STORAGE => {
-            breaker::nothing(pair, admission.breaker, admission.ticket);
+            breaker::nothing(pair, breaker_in(what), ticket_in(what));
             return leave(ctx, entry);
         }
         USED_BEFORE => {
@@ -414,6 +459,7 @@ const WHAT_HELD: u64 = 1;
 const WHAT_PROTECTED: u64 = 2;
 /// What an earlier use of the socket left is written over.
 const WHAT_ANEW: u64 = 4;
+// And the ways of `fallback`.
 /// What [`guard_remember`] answers.
 const REMEMBERED: u32 = 0;
 const NO_STORAGE: u32 = 1;
@@ -442,13 +488,15 @@ extern "C" fn guard_remember(
     // Products, not branches: the verifier would follow what comes next once for each of eight ways.
     let flags = (u32::from(kind == SOCK_DGRAM) * SOCKET_UDP)
         | (u32::from(what & WHAT_PROTECTED != 0) * SOCKET_PROTECTED)
-        | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD);
+        | (u32::from(what & WHAT_HELD != 0) * SOCKET_HELD)
+        | (u32::from(what & fallback::REDIRECTED != 0) * SOCKET_REDIRECTED)
+        | (u32::from(what & fallback::NOT_THE_SERVICE != 0) * SOCKET_FALLBACK);
     let address = classify::from_halves([high, low]);
     let mut fresh = socket::fresh(breaker::unpack(pair), flags, address, u32::from(port));
     fresh.pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     fresh.connect_start_ns = socket::now_ns();
-    fresh.breaker = (what >> WHAT_BREAKER_AT) as u32;
-    fresh.ticket = (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET;
+    fresh.breaker = breaker_in(what);
+    fresh.ticket = ticket_in(what);
     let Some(state) = socket::get_or_make(sk, &mut fresh) else { return NO_STORAGE };
     if what & WHAT_ANEW != 0 {
         plain::copy(state, &fresh);

@@ -14,7 +14,7 @@ use guard_common::abi::socket::SocketState;
 use guard_common::logic::retry;
 
 use crate::breaker::{pack, retried, unpack};
-use crate::{atomics, maps, socket};
+use crate::{atomics, fallback, maps, socket};
 
 /// What a call gets.
 #[derive(Clone, Copy)]
@@ -41,6 +41,8 @@ const ERRNO: u32 = 0xfff;
 pub(crate) const CONNECTION: u32 = 1;
 /// It is another bulkhead's, inside this one: its retries are the other's.
 pub(crate) const OF_INNER: u32 = 2;
+/// A fallback stands in for the service, which gets no retry of it.
+const STOOD_IN: u32 = 4;
 
 /// A call of this pair wants to begin; `how` is of [`CONNECTION`] and [`OF_INNER`]. A connection that
 /// may has taken its place afterwards.
@@ -59,6 +61,7 @@ extern "C" fn guard_limits_enter(pair: u64, how: u32) -> u64 {
     let Some(slot) = maps::limits(own) else { return 0 };
     let monitor = maps::control().is_none_or(|control| control.mode == MODE_MONITOR);
     let whole = slot.whole;
+    let how = how | (fallback::stands_in(unpack(pair).service, slot.breaker) * STOOD_IN);
     let reason = guard_limits_object(own, whole, how, u32::from(monitor));
     if reason != NONE {
         if !monitor {
@@ -101,7 +104,7 @@ extern "C" fn guard_limits_object(own: u32, whole: u32, how: u32, monitor: u32) 
             reason = why::CONNECTIONS;
         }
     }
-    if (reason != NONE && monitor == 0) || how & OF_INNER != 0 {
+    if (reason != NONE && monitor == 0) || how & (OF_INNER | STOOD_IN) != 0 {
         return reason;
     }
     let retries = guard_limits_retry(own, socket::now_ns());

@@ -15,6 +15,7 @@ mod classify;
 mod connect;
 mod creation;
 mod emit;
+mod fallback;
 mod faults;
 mod gate;
 mod headers;
@@ -52,6 +53,16 @@ fn guard_sendmsg4(ctx: SockAddrContext) -> i32 {
 #[cgroup_sock_addr(sendmsg6)]
 fn guard_sendmsg6(ctx: SockAddrContext) -> i32 {
     connect::sendmsg(&ctx, connect::Family::V6)
+}
+
+#[cgroup_sock_addr(getpeername4)]
+fn guard_peername4(ctx: SockAddrContext) -> i32 {
+    fallback::peer_name(&ctx, connect::Family::V4)
+}
+
+#[cgroup_sock_addr(getpeername6)]
+fn guard_peername6(ctx: SockAddrContext) -> i32 {
+    fallback::peer_name(&ctx, connect::Family::V6)
 }
 
 #[sock_ops]

@@ -2,6 +2,7 @@
 //! set by the daemon at load time.
 #![allow(deprecated, reason = "cgroup storage works from 5.18 on; its successor needs 6.2")]
 
+mod fallback;
 mod limits;
 mod nesting;
 mod pacing;
@@ -30,6 +31,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 use guard_common::logic::http::RetryAfter;
 use guard_common::logic::{burst, jitter, random};
 
+pub(crate) use fallback::{fallback, forget_asked, remember_asked, serving_until_ns};
 pub(crate) use limits::{
     creation_counts, limits, limits_of, pressure, pressure_refused, retry_budget,
 };

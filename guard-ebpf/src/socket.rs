@@ -12,8 +12,8 @@ use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::policy::FLAG_VERBOSE_EVENTS;
 use guard_common::abi::socket::{
     ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_ADOPTED,
-    SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_HELD, SOCKET_PASSIVE,
-    SOCKET_RST_SEEN, SOCKET_UDP, SOCKET_UNACKNOWLEDGED, SocketState,
+    SOCKET_ESTABLISHED, SOCKET_FALLBACK, SOCKET_FAULTED, SOCKET_FIN_SEEN, SOCKET_HELD,
+    SOCKET_PASSIVE, SOCKET_RST_SEEN, SOCKET_UDP, SOCKET_UNACKNOWLEDGED, SocketState,
 };
 use guard_common::abi::stats::{OUTCOME_PLACES, PairStats};
 use guard_common::logic::outcome;
@@ -117,6 +117,16 @@ pub(crate) fn count_call(stats: &mut PairStats, outcome: Outcome, origin: Origin
 pub(crate) fn count_call_number(stats: &mut PairStats, outcome: u32, origin: Origin) {
     let place = outcome as usize & (OUTCOME_PLACES - 1);
     atomics::add(&raw mut stats.calls[place][origin as usize], 1);
+}
+
+/// Adds one call that a fallback has answered, or failed to.
+#[inline(always)]
+pub(crate) fn count_of_fallback(stats: &mut PairStats, bad: bool) {
+    if bad {
+        atomics::add(&raw mut stats.fallback_failures, 1);
+    } else {
+        atomics::add(&raw mut stats.fallback_calls, 1);
+    }
 }
 
 /// Counts the connection as open, once.
@@ -371,6 +381,13 @@ fn report(
     cookie: u64,
     now_ns: u64,
 ) {
+    if state.flags & SOCKET_FALLBACK != 0 {
+        // The service had no part in it. What the agent gave up is nobody's failure.
+        if outcome as u32 != Outcome::Aborted as u32 {
+            count_of_fallback(stats, true);
+        }
+        return;
+    }
     count_call(stats, outcome, origin(state));
     breaker::call_ended(state, outcome as u32, duration_ns, now_ns);
     let mut event = event(kind, state, cookie);

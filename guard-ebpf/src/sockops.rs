@@ -14,13 +14,13 @@ use aya_ebpf::programs::SockOpsContext;
 use guard_common::abi::event::EVENT_CONNECTED;
 use guard_common::abi::ids::{BULKHEAD_NONE, PairKey, SERVICE_OTHER};
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FAULTED, SOCKET_PASSIVE, SOCKET_RELEASED,
-    SOCKET_SYN_SENT, SOCKET_UNACKNOWLEDGED, SocketState,
+    SOCKET_ADOPTED, SOCKET_ESTABLISHED, SOCKET_FALLBACK, SOCKET_FAULTED, SOCKET_PASSIVE,
+    SOCKET_REDIRECTED, SOCKET_RELEASED, SOCKET_SYN_SENT, SOCKET_UNACKNOWLEDGED, SocketState,
 };
 use guard_common::logic::unacknowledged;
 
 use crate::classify::{self, Address};
-use crate::{atomics, breaker, emit, hygiene, maps, nesting, pacing, socket};
+use crate::{atomics, breaker, emit, fallback, hygiene, maps, nesting, pacing, socket};
 
 const AF_INET: u32 = 2;
 /// `srtt_us` holds eight times the smoothed round-trip time.
@@ -56,6 +56,9 @@ pub(crate) fn sockops(ctx: &SockOpsContext) -> u32 {
         BPF_SOCK_OPS_TCP_CONNECT_CB => {
             atomics::set_bits(&raw mut state.flags, SOCKET_SYN_SENT);
             watch(ctx);
+            if state.flags & SOCKET_REDIRECTED != 0 {
+                fallback::guard_asked(ctx.ops, 1);
+            }
         }
         BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB => established(ctx, state),
         BPF_SOCK_OPS_STATE_CB => state_changed(ctx, sk, state),
@@ -115,8 +118,10 @@ fn established(ctx: &SockOpsContext, state: &mut SocketState) {
     }
     let now_ns = socket::now_ns();
     let took_ns = now_ns.saturating_sub(state.connect_start_ns);
-    atomics::add(&raw mut stats.connects_established, 1);
-    atomics::add(&raw mut stats.connect_ns, took_ns);
+    if state.flags & SOCKET_FALLBACK == 0 {
+        atomics::add(&raw mut stats.connects_established, 1);
+        atomics::add(&raw mut stats.connect_ns, took_ns);
+    }
     if socket::verbose() {
         let mut event = socket::event(EVENT_CONNECTED, state, cookie(ctx));
         event.time_ns = now_ns;
@@ -188,6 +193,25 @@ fn peer(ctx: &SockOpsContext) -> Address {
     if ctx.family() == AF_INET { classify::mapped(ip4) } else { classify::from_words(words) }
 }
 
+/// Address of this end.
+#[inline(always)]
+pub(crate) fn local(ctx: &SockOpsContext) -> Address {
+    // SAFETY: as in `peer`.
+    let (ip4, words) = unsafe {
+        let ops = ctx.ops;
+        (
+            (&raw const (*ops).local_ip4).read_volatile(),
+            [
+                (&raw const (*ops).local_ip6[0]).read_volatile(),
+                (&raw const (*ops).local_ip6[1]).read_volatile(),
+                (&raw const (*ops).local_ip6[2]).read_volatile(),
+                (&raw const (*ops).local_ip6[3]).read_volatile(),
+            ],
+        )
+    };
+    if ctx.family() == AF_INET { classify::mapped(ip4) } else { classify::from_words(words) }
+}
+
 #[inline(always)]
 fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock, state: &mut SocketState) {
     let new = ctx.arg(1);
@@ -202,6 +226,9 @@ fn state_changed(ctx: &SockOpsContext, sk: *mut bpf_sock, state: &mut SocketStat
             socket::finish(sk, state, 0, cookie(ctx));
         }
         return;
+    }
+    if state.flags & SOCKET_REDIRECTED != 0 {
+        fallback::guard_asked(ctx.ops, 0);
     }
     look_at_unacknowledged(ctx, state);
     // SAFETY: fields of the context.

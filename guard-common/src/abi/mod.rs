@@ -7,6 +7,7 @@
 pub mod breaker;
 pub mod creation;
 pub mod event;
+pub mod fallback;
 pub mod fault;
 pub mod hygiene;
 pub mod ids;
@@ -21,7 +22,7 @@ pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 8;
+pub const ABI_VERSION: u32 = 9;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

@@ -18,6 +18,9 @@ pub const FLAG_PRESSURE: u32 = 0x100;
 /// The calls of some bulkhead or service are paced.
 pub const FLAG_PACING: u32 = 0x200;
 
+/// Some service has a fallback or a gateway.
+pub const FLAG_FALLBACKS: u32 = 0x400;
+
 /// Some bulkhead lies inside another, or did: hooks look whose a socket is. Once set it stays.
 pub const FLAG_NESTING: u32 = 0x1000;
 

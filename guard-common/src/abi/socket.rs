@@ -34,6 +34,12 @@ pub const SOCKET_TLS_READY: u32 = 4096;
 /// Its options are looked at once more at its first round trip (`logic::hygiene`).
 pub const SOCKET_HYGIENE_DUE: u32 = 1 << 16;
 
+/// It was sent to another address than the agent asked for; `peer` is the address asked for.
+pub const SOCKET_REDIRECTED: u32 = 1 << 18;
+
+/// A fallback answers, not the service: its calls count for neither.
+pub const SOCKET_FALLBACK: u32 = 1 << 19;
+
 /// When it ended, what it had sent was proven to reach nobody (`logic::unacknowledged`).
 pub const SOCKET_UNACKNOWLEDGED: u32 = 1 << 17;
 

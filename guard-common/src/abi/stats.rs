@@ -75,6 +75,12 @@ pub struct PairStats {
     pub faulted: u64,
     /// Actions left undone because of monitor mode.
     pub would_have: u64,
+    /// Connects sent to the service's fallback instead.
+    pub redirected: u64,
+    /// Calls that a fallback has answered; in no other count.
+    pub fallback_calls: u64,
+    /// Calls and connects that came to nothing with a fallback; in no other count.
+    pub fallback_failures: u64,
     /// Connections found dead by the kernel or the agent, by cause (`hygiene::STALE_*`).
     pub stale: [u64; STALE_PLACES],
 }
@@ -99,6 +105,9 @@ impl PairStats {
         rtt_us: 0,
         faulted: 0,
         would_have: 0,
+        redirected: 0,
+        fallback_calls: 0,
+        fallback_failures: 0,
         stale: [0; STALE_PLACES],
     };
 
@@ -123,6 +132,9 @@ impl PairStats {
             rtt_us,
             faulted,
             would_have,
+            redirected,
+            fallback_calls,
+            fallback_failures,
             stale,
         } = self;
         let pairs = [
@@ -141,6 +153,9 @@ impl PairStats {
             (rtt_us, other.rtt_us),
             (faulted, other.faulted),
             (would_have, other.would_have),
+            (redirected, other.redirected),
+            (fallback_calls, other.fallback_calls),
+            (fallback_failures, other.fallback_failures),
         ];
         for (mine, theirs) in pairs {
             *mine = mine.wrapping_add(theirs);
@@ -193,7 +208,7 @@ pub struct HookStats {
 
 const _: () = {
     assert!(OUTCOME_PLACES.is_power_of_two() && OUTCOME_PLACES >= Outcome::COUNT);
-    assert!(size_of::<PairStats>() == 8 * (6 + 2 * OUTCOME_PLACES + 17 + 9 + STALE_PLACES));
+    assert!(size_of::<PairStats>() == 8 * (6 + 2 * OUTCOME_PLACES + 17 + 12 + STALE_PLACES));
     assert!(size_of::<HookStats>() == 48);
 };
 pod!(PairStats, HookStats);

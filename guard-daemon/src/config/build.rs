@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::read::{Named, Node};
-use crate::config::text::signals;
+use crate::config::text::{fallback, signals};
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
-    DaemonPlan, Fail, HygieneSettings, Mode, OnExit, OpenAction, OpenPool, OrphanPlan, Plan,
-    Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds, TimeoutSettings,
+    DaemonPlan, Fail, Fallback, FallbackPlan, HygieneSettings, Mode, OnExit, OpenAction, OpenPool,
+    OrphanPlan, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds,
+    TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -71,7 +72,16 @@ fn service(entry: &Named) -> ServicePlan {
         protocol: node.text("protocol").and_then(Protocol::from_name).unwrap_or(Protocol::Auto),
         timeouts: timeouts(node),
         hygiene: of_hygiene(Some(node)),
+        fallback: FallbackPlan {
+            places: fallbacks(node),
+            check_every: node.duration("fallback_check").unwrap_or_default(),
+        },
     }
+}
+
+/// The fallbacks of a service, in order.
+pub(super) fn fallbacks(node: &Node) -> Vec<Fallback> {
+    node.texts("fallback").iter().filter_map(|text| fallback::parse(text).ok()).collect()
 }
 
 fn timeouts(node: &Node) -> TimeoutSettings {

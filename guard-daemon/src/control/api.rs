@@ -238,6 +238,9 @@ pub struct Wait {
     pub retransmits: u32,
     /// Whether a fault of guard touched it.
     pub injected: bool,
+    /// Whether the service's fallback is to answer, not the service.
+    #[serde(default)]
+    pub fallback: bool,
     /// One sentence: what this state means here.
     pub verdict: String,
 }

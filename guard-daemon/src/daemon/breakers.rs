@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use guard_common::abi::breaker::{
     BREAKER_ENFORCE, BREAKER_FORCE_CLOSED, BREAKER_FORCE_OPEN, BREAKER_MONITOR, BREAKER_OFF,
-    BreakerPolicy, MAX_OPEN_NS, PPM, REASON_NAMES, STATE_OPEN, Transition, WINDOW_BUCKETS,
+    BreakerPolicy, MAX_OPEN_NS, PPM, REASON_NAMES, STATE_CLOSED, STATE_OPEN, Transition,
+    WINDOW_BUCKETS,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::logic::breaker::timing::open_times;
@@ -140,6 +141,9 @@ impl Guard {
             self.report(state, transition);
         }
         state.kernel.transitions_told(&untold);
+        if !untold.list.is_empty() {
+            self.follow_fallbacks(state);
+        }
     }
 
     fn report(&self, state: &mut State, transition: &Transition) {
@@ -162,6 +166,9 @@ impl Guard {
         let still = |view: BreakerView| word::generation(view.slot.word) == generation;
         if to == STATE_OPEN && state.kernel.breaker(pair).is_some_and(still) {
             self.cut_pool(state, pair, &bulkhead, &service);
+        }
+        if to == STATE_CLOSED {
+            state.leave_fallback(pair, &service);
         }
         let key = (bulkhead.clone(), service.clone(), from, to, transition.reason);
         *state.transition_counts.entry(key).or_default() += 1;

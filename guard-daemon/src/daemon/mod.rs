@@ -15,6 +15,7 @@ mod doctor;
 mod drills;
 mod endpoints;
 mod error;
+mod fallbacks;
 mod footprint;
 mod handler;
 mod healing;

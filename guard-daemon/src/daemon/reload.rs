@@ -149,6 +149,7 @@ impl Guard {
         state.members.uids = uids;
         self.settle_owners(state);
         self.set_all_limits(state);
+        state.write_fallbacks(&self.ids)?;
         state.write_socket_kinds(&old)?;
         state.resolved.keep_names(&names(&state.plan));
         state.write_endpoints(&self.ids)?;

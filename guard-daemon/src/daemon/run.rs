@@ -241,6 +241,7 @@ fn shut_down(guard: &Guard, control_socket: &Path) {
     end_faults(guard);
     let mut state = guard.lock();
     guard.end_pressure(&mut state);
+    state.end_serving();
     let keep = state.plan.daemon.on_exit == OnExit::Keep;
     let problem = state.keeping.problem().map(str::to_owned);
     drop(state);

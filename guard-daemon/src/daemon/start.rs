@@ -132,6 +132,7 @@ pub(super) fn start(
         pacing: super::pacing::Pacing::new(engines.clone()),
         storms: super::storms::Storms::default(),
         cut_counts: BTreeMap::new(),
+        fallbacks: super::fallbacks::Fallbacks::default(),
         incidents: crate::health::incident::IncidentBook::open_in(&plan.daemon.state_dir),
         stalls: BTreeMap::new(),
         would_cut: BTreeMap::new(),

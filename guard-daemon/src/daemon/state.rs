@@ -104,6 +104,8 @@ pub(crate) struct State {
     /// Storms that go on, and those that were.
     pub(crate) storms: super::storms::Storms,
     pub(crate) cut_counts: CutCounts,
+    /// Where calls go while breakers refuse them.
+    pub(crate) fallbacks: super::fallbacks::Fallbacks,
     /// What was degraded, and how it ended.
     pub(crate) incidents: IncidentBook,
     /// Calls that were silent for long, by bulkhead and service.
@@ -173,6 +175,9 @@ impl State {
         }
         if self.ladders.any_refused() {
             flags |= guard_common::abi::policy::FLAG_PRESSURE;
+        }
+        if self.has_fallbacks() {
+            flags |= guard_common::abi::policy::FLAG_FALLBACKS;
         }
         if self.pacing.is_on() {
             flags |= guard_common::abi::policy::FLAG_PACING;

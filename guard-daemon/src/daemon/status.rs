@@ -117,6 +117,7 @@ impl State {
             problems.push(format!("host name {name} does not resolve: {why}"));
         }
         problems.extend(self.limits.problems());
+        problems.extend(self.fallback_lines());
         problems.extend(self.pacing.problems());
         problems.extend(self.storms.lines());
         for incident in self.incidents.active() {

@@ -67,6 +67,8 @@ impl Threads {
         threads.spawn("guard-members", move |stop| super::members::watch(&watching, stop))?;
         let healing = Arc::clone(guard);
         threads.spawn("guard-heal", move |stop| super::healing::heal_until(&healing, stop))?;
+        let checking = Arc::clone(guard);
+        threads.spawn("guard-fallback", move |stop| checking.check_fallbacks_until(stop))?;
         let auditing = Arc::clone(guard);
         threads.spawn("guard-audit", move |stop| auditing.audit_until(stop))?;
         let looking = Arc::clone(guard);
@@ -160,6 +162,7 @@ impl Guard {
         if let Err(error) = state.beat() {
             tracing::error!(%error, "the kernel gets no sign of life: breakers may fail open");
         }
+        self.follow_fallbacks(&mut state);
         let limits = &state.plan.limits;
         if limits.limit_retries() || !limits.budgets.is_empty() || state.budgets.any() {
             match state.kernel.counters() {

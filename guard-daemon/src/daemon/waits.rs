@@ -71,6 +71,8 @@ impl Guard {
             faults,
             agents,
             breakers: worth_a_series(self.breaker_records(&state)),
+            fallbacks: state.fallback_samples(),
+            fallbacks_usable: state.fallbacks_usable(),
             limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
             retry_budget_left: state.retry_budget_left(),
             storms: state.storms.samples(),

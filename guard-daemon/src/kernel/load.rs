@@ -24,6 +24,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
+use super::fallbacks::Fallbacks;
 use super::limits::{Known as LimitsKnown, Limits};
 use super::pacing::{GATE, PacedSockets};
 use super::pins::{MAPS, Pins};
@@ -31,11 +32,13 @@ use super::shared::SharedArray;
 use super::{OBJECT, btf};
 
 /// Programs that are attached to each bulkhead, with their attach types (`enum bpf_attach_type`).
-pub(super) const PROGRAMS: [(&str, u32); 9] = [
+pub(super) const PROGRAMS: [(&str, u32); 11] = [
     ("guard_connect4", 10),
     ("guard_connect6", 11),
     ("guard_sendmsg4", 14),
     ("guard_sendmsg6", 15),
+    ("guard_peername4", 29),
+    ("guard_peername6", 30),
     ("guard_sockops", 3),
     ("guard_egress", 1),
     ("guard_ingress", 0),
@@ -101,6 +104,7 @@ pub struct Kernel {
     pub(super) limits: Limits,
     pub(super) creations: HashMap<MapData, CreationKey, CreationCounts>,
     pub(super) nesting: HashMap<MapData, u32, Outers>,
+    pub(super) fallbacks: Fallbacks,
     pub(super) gates: Array<MapData, u32>,
     pub(super) paced: PacedSockets,
     pub(super) lease: Option<Array<MapData, u64>>,
@@ -183,6 +187,11 @@ impl Kernel {
             },
             creations: take!(ebpf, "CREATIONS"),
             nesting: take!(ebpf, "NESTING"),
+            fallbacks: Fallbacks {
+                policies: take!(ebpf, "FALLBACKS"),
+                serving: take!(ebpf, "SERVING"),
+                asked: take!(ebpf, "ASKED"),
+            },
             gates: take!(ebpf, "GATES"),
             paced: PacedSockets::new(take!(ebpf, "PACED")),
             lease: Some(take!(ebpf, "LEASE")),

@@ -16,7 +16,7 @@ use super::error::{KernelError, cause_chain};
 use super::load::{Kernel, LoadOptions};
 
 /// Maps that are pinned.
-pub(super) const MAPS: [&str; 22] = [
+pub(super) const MAPS: [&str; 24] = [
     "ACCEPTED",
     "BREAKERS",
     "BREAKER_OF_PAIR",
@@ -27,6 +27,7 @@ pub(super) const MAPS: [&str; 22] = [
     "ENDED",
     "ENDPOINTS",
     "EVENTS",
+    "FALLBACKS",
     "HEARTBEAT",
     "HOOK_STATS",
     "LIMITS",
@@ -36,6 +37,7 @@ pub(super) const MAPS: [&str; 22] = [
     "PAIR_STATS",
     "PROTECTED",
     "RETRY_BUDGET",
+    "SERVING",
     "SOCKETS",
     "TRANSITIONS",
     "TRANSITION_COUNT",

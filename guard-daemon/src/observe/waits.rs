@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 
 use guard_common::abi::socket::{
-    EXCHANGE_HANDSHAKE, SOCKET_FAULTED, SOCKET_PASSIVE, SocketState as Remembered,
+    EXCHANGE_HANDSHAKE, SOCKET_FALLBACK, SOCKET_FAULTED, SOCKET_PASSIVE, SocketState as Remembered,
 };
 
 use super::decode::peer_text;
@@ -91,6 +91,7 @@ fn judge(
         unacknowledged_bytes: u64::from(socket.send_queue),
         retransmits: tcp.map_or(0, |tcp| u32::from(tcp.retransmits)),
         injected: remembered.flags & SOCKET_FAULTED != 0,
+        fallback: remembered.flags & SOCKET_FALLBACK != 0,
         verdict,
     })
 }

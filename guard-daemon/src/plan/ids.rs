@@ -76,6 +76,11 @@ impl Ids {
         self.bulkheads.name(id).unwrap_or_default()
     }
 
+    /// Id of a service by name, if it has one.
+    pub fn service_id(&self, name: &str) -> Option<u32> {
+        if name == OTHER { Some(SERVICE_OTHER) } else { self.services.by_name.get(name).copied() }
+    }
+
     /// The name of a service id; empty for what was never handed out.
     pub fn service_name(&self, id: u32) -> &str {
         if id == SERVICE_OTHER { OTHER } else { self.services.name(id).unwrap_or_default() }

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 mod agents;
 mod breaker;
 mod diff;
+mod fallback;
 mod hygiene;
 mod ids;
 mod kinds;
@@ -26,6 +27,7 @@ mod words;
 pub use agents::{AgentPlan, CheckpointPlan};
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
+pub use fallback::{Fallback, FallbackPlan};
 pub use hygiene::{
     BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
 };
@@ -145,6 +147,8 @@ pub struct ServicePlan {
     pub timeouts: TimeoutSettings,
     /// What it says of connection hygiene.
     pub hygiene: HygieneSettings,
+    /// Where its calls go while its breaker is OPEN.
+    pub fallback: FallbackPlan,
 }
 
 /// One endpoint of a service.

@@ -111,7 +111,7 @@ pub enum Action {
     Exec(Vec<String>),
     /// Posts the incident.
     Http(String),
-    /// Switches the fallback; not there in this version.
+    /// Switches the service's fallback on or off.
     Fallback(bool),
     /// Stops the bulkhead's processes.
     Freeze,

@@ -18,6 +18,7 @@ use crate::kernel::ProgramRun;
 
 mod agents;
 mod breakers;
+mod fallbacks;
 mod hygiene;
 mod limits;
 mod recovery;
@@ -27,6 +28,7 @@ mod sockets;
 
 pub use agents::AgentSample;
 pub use breakers::{CutSample, TransitionSample};
+pub use fallbacks::FallbackSample;
 pub use limits::{LimitSample, StormSample};
 pub use recovery::RecoverySample;
 pub use resources::ResourceSample;
@@ -56,6 +58,10 @@ pub struct Sample {
     pub faults: Vec<FaultRecord>,
     /// Breakers.
     pub breakers: Vec<BreakerRecord>,
+    /// Services with fallbacks, by bulkhead.
+    pub fallbacks: Vec<FallbackSample>,
+    /// Whether such a service has a fallback that answers.
+    pub fallbacks_usable: Vec<(String, bool)>,
     /// Limits of bulkheads and services.
     pub limits: Vec<LimitSample>,
     /// Retries that the host's budget has left, where any are limited.
@@ -197,6 +203,7 @@ impl Collector for Sample {
         self.encode_recovery(encoder)?;
         self.encode_agents(encoder)?;
         self.encode_breakers(encoder)?;
+        self.encode_fallbacks(encoder)?;
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;

@@ -9,7 +9,6 @@ use guard_common::abi::outcome::{Origin, Outcome};
 use guard_common::abi::socket::SocketState;
 use guard_common::logic::breaker::{self as machine, Ticket, word};
 
-use super::admission::Admission;
 use super::{current, mode, pack, retried, unpack, window, write_down};
 use crate::{atomics, maps, socket};
 
@@ -67,9 +66,9 @@ pub(crate) fn nothing(pair: PairKey, place: u32, ticket: Ticket) {
 
 /// A call failed before it had a socket's storage.
 #[inline(always)]
-pub(crate) fn failed(pair: PairKey, admission: Admission, outcome: Outcome, origin: Origin) {
-    if admission.breaker != 0 {
-        let held = pack(admission.breaker, admission.ticket);
+pub(crate) fn failed(pair: PairKey, place: u32, ticket: Ticket, outcome: Outcome, origin: Origin) {
+    if place != 0 {
+        let held = pack(place, ticket);
         before_any_socket(pair, held, pack(origin as u32, outcome as u32));
     }
 }

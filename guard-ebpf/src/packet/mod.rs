@@ -9,7 +9,8 @@ use guard_common::abi::fault::{
 };
 use guard_common::abi::policy::{Control, FLAG_HOLDS, FLAG_PACING};
 use guard_common::abi::socket::{
-    SOCKET_FAULTED, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_UDP, SocketState,
+    SOCKET_FALLBACK, SOCKET_FAULTED, SOCKET_HELD, SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_UDP,
+    SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::fault;
@@ -128,7 +129,8 @@ fn disturb(
     headers: &Headers,
     sent: bool,
 ) -> PacketVerdict {
-    if control.faults_active == 0 || state.flags & SOCKET_PASSIVE != 0 {
+    // Faults of the service are none of its fallback's.
+    if control.faults_active == 0 || state.flags & (SOCKET_PASSIVE | SOCKET_FALLBACK) != 0 {
         return PacketVerdict::Untouched;
     }
     let skb = ctx.skb.skb;

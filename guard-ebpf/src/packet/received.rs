@@ -6,7 +6,7 @@ use aya_ebpf::programs::SkBuffContext;
 use guard_common::abi::event::{EVENT_CALL, EVENT_CALL_FAILED};
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::socket::{
-    SOCKET_ADOPTED, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_UDP, SocketState,
+    SOCKET_ADOPTED, SOCKET_FALLBACK, SOCKET_RELEASED, SOCKET_RST_SEEN, SOCKET_UDP, SocketState,
 };
 use guard_common::abi::stats::PairStats;
 use guard_common::logic::breaker::Result;
@@ -121,6 +121,11 @@ fn answered(
         known.call = state.exchanges;
     }
     let outcome = answer.outcome;
+    if state.flags & SOCKET_FALLBACK != 0 {
+        let bad = Result::of_number(outcome).is_bad();
+        socket::count_of_fallback(stats, bad);
+        return;
+    }
     socket::count_call_number(stats, outcome, socket::origin(state));
     if let Some(count) = stats.call_buckets.get_mut(guard_bucket_of(took_ns) as usize) {
         atomics::add(&raw mut *count, 1);

@@ -124,6 +124,7 @@ impl Probe {
                 serde_json::from_str::<Options>(options)?.set(self.stream(name)?)?;
                 Ok(json!({}))
             }
+            ["peername", name] => Ok(json!({"peer": self.stream(name)?.peer_addr()?.to_string()})),
             ["send", name, bytes] => {
                 self.stream(name)?.write_all(&vec![b'x'; bytes.parse()?])?;
                 Ok(json!({}))

@@ -5,6 +5,7 @@ mod agents;
 mod cgroups;
 mod daemon;
 mod endpoints;
+mod fallbacks;
 mod hygiene;
 mod limits;
 mod order;
@@ -21,6 +22,7 @@ use super::sink::Sink;
 pub(super) fn all(root: &Node, sink: &mut Sink) {
     daemon::check(root, sink);
     endpoints::check(root, sink);
+    fallbacks::check(root, sink);
     cgroups::check(root, sink);
     references::check(root, sink);
     order::check(root, sink);

@@ -23,11 +23,6 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
                     format!("`{}` tells only the log and the events", field.path),
                     "add [notify] with `exec` or `http`, so that a person is called",
                 ),
-                "fallback" => warn(
-                    sink,
-                    format!("`{}` does nothing: this version has no fallback yet", field.path),
-                    "remove the step, or switch by an `exec` step of your own",
-                ),
                 name if OF_BULKHEAD.contains(&name)
                     && rule.table("when").is_some_and(|when| !when.names("bulkhead")) =>
                 {

@@ -6,7 +6,8 @@ use toml::de::{DeInteger, DeValue};
 use super::{Place, Reader, Value};
 use crate::config::schema::{Key, Kind};
 use crate::config::text::{
-    Problem, calendar, duration, endpoint, line, name, path, rate, shown, signals, size, url,
+    Problem, calendar, duration, endpoint, fallback, line, name, path, rate, shown, signals, size,
+    url,
 };
 
 impl Reader<'_> {
@@ -34,6 +35,7 @@ impl Reader<'_> {
             (Kind::Networks, DeValue::Array(array)) => return Some(self.networks(place, array)),
             (Kind::Argv, DeValue::Array(array)) => return self.argv(place, array),
             (Kind::Words(known), DeValue::Array(array)) => return self.words(place, array, known),
+            (Kind::Fallbacks, DeValue::Array(array)) => return self.fallbacks(place, array),
             (Kind::ServiceRefs, DeValue::Array(array)) => return self.service_refs(place, array),
             (Kind::Environment, DeValue::Table(table)) => return self.environment(place, table),
             (Kind::Paths, DeValue::Array(array)) => return self.paths(place, array),
@@ -97,12 +99,10 @@ fn from_text(kind: &Kind, text: &str) -> Read {
         Kind::Listen => {
             endpoint::parse_socket_address(text).map(|a| Value::Listen(Some(a))).map_err(Some)
         }
-        Kind::SocketAddress => checked(endpoint::parse_socket_address(text).and_then(|a| {
-            if a.port() > 0 {
-                return Ok(());
-            }
-            Err(Problem::new("has port 0", "port 0", "a port is 1 to 65535"))
-        })),
+        Kind::Fallbacks => match fallback::parse(text) {
+            Ok(_) => Ok(Value::Texts(vec![text.to_owned()])),
+            Err(problem) => Err(Some(problem)),
+        },
         Kind::Url => checked(url::check(text)),
         Kind::HttpUrl => checked(url::check_http(text)),
         Kind::Calendar => checked(calendar::check(text)),

@@ -7,7 +7,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::scalar::type_name;
 use super::{Place, Reader, Value, join};
 use crate::config::schema::quoted;
-use crate::config::text::{name, path, shown, signals};
+use crate::config::text::{fallback, name, path, shown, signals};
 
 impl Reader<'_> {
     /// The texts of a list; what is no text is reported and left out.
@@ -121,6 +121,25 @@ impl Reader<'_> {
             }
         }
         Some(Value::Texts(patterns))
+    }
+
+    /// Fallbacks, in order; at least one.
+    pub(super) fn fallbacks(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+        if array.is_empty() {
+            let message = format!("`{}` is empty", place.path);
+            let help = "name at least one fallback, or leave the key out: then calls are refused";
+            self.sink.error(&place.span, &place.path, message, "no fallback", help);
+            return None;
+        }
+        let texts = self.texts(place, array);
+        let mut good = texts.len() == array.len();
+        for (span, text) in &texts {
+            if let Err(problem) = fallback::parse(text) {
+                self.sink.problem(span, &place.path, problem);
+                good = false;
+            }
+        }
+        good.then(|| Value::Texts(texts.into_iter().map(|(_, text)| text).collect()))
     }
 
     /// Names of services, each at most once, at least one; whether they exist is checked later.

@@ -74,8 +74,8 @@ pub enum Kind {
     CgroupPath,
     /// Socket address, or `"off"`.
     Listen,
-    /// Socket address with a port.
-    SocketAddress,
+    /// A fallback, or a list of them; at least one.
+    Fallbacks,
     /// `http://` or `https://` URL.
     Url,
     /// `http://` URL.
@@ -149,7 +149,10 @@ impl Kind {
                  \"/system.slice/docker-*.scope\""
                 .into(),
             Self::Listen => "address and port such as \"127.0.0.1:9729\", or \"off\"".into(),
-            Self::SocketAddress => "address and port such as \"127.0.0.1:9000\"".into(),
+            Self::Fallbacks => {
+                "fallback such as \"127.0.0.1:9000\" or \"static:/srv/cache\", or list of them"
+                    .into()
+            }
             Self::Url => "URL such as \"http://127.0.0.1:8080/hook\"".into(),
             Self::HttpUrl => "URL such as \"http://127.0.0.1:8080/healthz\"".into(),
             Self::Line { .. } => "text of one line".into(),

@@ -1,5 +1,7 @@
 //! Keys of `[services.NAME]`.
 
+use std::time::Duration;
+
 use super::limits::{max_calls_burst, max_calls_per_second};
 use super::{Absent, Key, Kind, hygiene};
 
@@ -58,11 +60,31 @@ pub(super) static SERVICE: &[Key] = &[
     ),
     Key::new(
         "fallback",
-        Kind::SocketAddress,
+        Kind::Fallbacks,
         Absent::Words("none: calls are refused while the breaker is OPEN"),
-        "Where connect() goes while the breaker of this service is OPEN. The agent still sees the \
-         address that it asked for.",
+        "Where TCP connects go while the breaker of this service refuses them: an address, \
+         \"static:DIR\" (files, served by guardd for plain HTTP), or a list of them, of which the first \
+         that answers is used. The agent still sees the address that it asked for. IPv4 sockets cannot \
+         reach an IPv6 fallback: for each family the first that fits is used, and where none fits or \
+         answers, calls are refused as without. What a fallback answers never closes the breaker: its \
+         probes go to the service. A fallback is reached from the agent's own network namespace, and \
+         may be protected or belong to another service, whose breaker is not asked. UDP is never \
+         redirected, and in monitor mode nothing is.",
     )
-    .example("\"127.0.0.1:9000\"")
-    .inert(),
+    .example("\"127.0.0.1:9000\""),
+    Key::new(
+        "fallback_tls",
+        Kind::Choice(&["same_certificate"]),
+        Absent::Words("a service of protocol \"tls\" can have no fallback"),
+        "\"same_certificate\": the fallback speaks TLS with a certificate that covers the service's name.",
+    )
+    .example("\"same_certificate\""),
+    Key::new(
+        "fallback_check",
+        Kind::Duration { min: Duration::from_millis(500), max: Duration::from_hours(1) },
+        Absent::Value("\"5s\""),
+        "How often guardd tries to connect to the fallbacks, to know which one answers. Every second \
+         while a breaker of the service is not CLOSED.",
+    )
+    .example("\"5s\""),
 ];

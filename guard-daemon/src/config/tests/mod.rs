@@ -4,6 +4,7 @@ use super::*;
 
 mod bad;
 mod edges;
+mod fallbacks;
 mod fuzz;
 mod good;
 mod shipped;

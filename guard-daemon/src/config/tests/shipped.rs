@@ -43,12 +43,7 @@ fn every_key_in_comment_is_right_too_and_warns_that_it_does_nothing_yet() {
         .map(|w| w.key.as_str())
         .filter(|k| *k != "schedule[0].drill")
         .collect();
-    let wanted = [
-        "services.github.fallback",
-        "bulkheads.research.token_budget",
-        "recovery[0]",
-        "retry_policies.network_error",
-    ];
+    let wanted = ["bulkheads.research.token_budget", "recovery[0]", "retry_policies.network_error"];
     assert_eq!(keys, wanted);
 }
 
@@ -80,7 +75,12 @@ fn the_example_shows_the_defaults_of_the_table() {
 fn the_contract_is_accepted() {
     let loaded = accepted("contract.toml", include_str!("contract.toml"));
     let unenforced = |w: &&Diagnostic| w.message.ends_with("not enforced by this version");
-    assert_eq!(loaded.warnings.iter().filter(unenforced).count(), loaded.warnings.len());
+    let others: Vec<_> = loaded.warnings.iter().filter(|w| !unenforced(w)).collect();
+    // Its service has port 443: guard cannot know that the fallback's certificate covers it.
+    assert_eq!(
+        others.iter().map(|w| w.key.as_str()).collect::<Vec<_>>(),
+        ["services.github.fallback"]
+    );
     assert_eq!(loaded.plan.service("github").unwrap().endpoints.len(), 3);
 }
 

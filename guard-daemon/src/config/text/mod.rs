@@ -4,6 +4,7 @@
 pub(crate) mod calendar;
 pub(crate) mod duration;
 pub(crate) mod endpoint;
+pub(crate) mod fallback;
 pub(crate) mod host;
 pub(crate) mod line;
 pub(crate) mod name;

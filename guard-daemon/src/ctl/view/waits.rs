@@ -61,7 +61,13 @@ fn cells(wait: &Wait) -> Vec<Cell> {
     vec![
         wait.bulkhead.as_str().into(),
         process.into(),
-        format!("-> {} {}", wait.service, wait.peer).into(),
+        format!(
+            "-> {} {}{}",
+            wait.service,
+            wait.peer,
+            if wait.fallback { " via fallback" } else { "" }
+        )
+        .into(),
         Cell::toned(tone, &state(wait)),
         duration(wait.seconds).into(),
         if wait.injected { Cell::toned(tone, "fault") } else { "".into() },
@@ -116,6 +122,7 @@ mod tests {
             unacknowledged_bytes: 0,
             retransmits: 0,
             injected: false,
+            fallback: false,
             verdict: "github has the request and is silent.".into(),
         }
     }

@@ -123,7 +123,7 @@ impl Guard {
                 .as_ref()
                 .filter(|report| report.boot_id == boot_id() && alive(report.supervisor));
             // Another that is after it, and that leaves too, first.
-            let held = runs.is_some() && self.is_needed(name);
+            let held = runs.is_some() && self.others_are_after(name);
             match runs {
                 Some(_) if held => {}
                 Some(report) if report.state == State::Stopping => {}
@@ -148,7 +148,7 @@ impl Guard {
     }
 
     /// Whether an agent that runs was started after this one.
-    fn is_needed(&self, name: &str) -> bool {
+    fn others_are_after(&self, name: &str) -> bool {
         let plan = self.lock().plan.agents.clone();
         plan.iter().filter(|agent| agent.after.iter().any(|after| after == name)).any(|agent| {
             AgentSpec::read(&self.agent_files(&agent.name).spec).is_ok()

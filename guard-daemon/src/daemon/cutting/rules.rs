@@ -10,8 +10,8 @@ use std::time::Duration;
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::abi::socket::{
-    ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_HELD, SOCKET_PASSIVE,
-    SOCKET_PROTECTED, SOCKET_RELEASED, SocketState as Remembered,
+    ENDED_REJECTED, ENDED_STALE, ENDED_TIMEOUT, EXCHANGE_HANDSHAKE, SOCKET_FALLBACK, SOCKET_HELD,
+    SOCKET_PASSIVE, SOCKET_PROTECTED, SOCKET_RELEASED, SocketState as Remembered,
 };
 
 use crate::net::sock_diag::{DiagSocket, SocketState, TcpInfo};
@@ -45,6 +45,8 @@ pub(crate) enum Cause {
     EndCall,
     /// A recovery wants new connections.
     Recovery,
+    /// Idle, to a fallback that is not used any more.
+    FallbackOver,
 }
 
 impl Cause {
@@ -64,6 +66,7 @@ impl Cause {
             Self::LinkChange => "link_change",
             Self::EndCall => "end_call",
             Self::Recovery => "recovery",
+            Self::FallbackOver => "fallback_over",
         }
     }
 
@@ -72,7 +75,7 @@ impl Cause {
         match self {
             Self::CallTimeout | Self::ConnectTimeout | Self::EndCall => ENDED_TIMEOUT,
             Self::HoldOver | Self::OpenPool | Self::Budget | Self::Recovery => ENDED_REJECTED,
-            Self::PeerClosed | Self::Suspend | Self::LinkChange => ENDED_STALE,
+            Self::PeerClosed | Self::Suspend | Self::LinkChange | Self::FallbackOver => ENDED_STALE,
         }
     }
 }
@@ -127,6 +130,8 @@ pub(crate) enum Cut {
     /// Idle connections of pairs, or of bulkheads as a whole (`SERVICE_ALL`), whose budget is used up.
     /// All in one order, because each order looks at every socket.
     Budget(BTreeSet<PairKey>),
+    /// Idle connections to the fallbacks of these pairs.
+    Fallback(BTreeSet<PairKey>),
     /// Idle connections.
     Sweep(Sweep),
     /// Calls that hang.
@@ -224,7 +229,7 @@ impl CutRules {
                 let waits = is_waiting(remembered);
                 timed_out(limits, remembered, now_ns, waits, &mut judged)
                     .or_else(|| peer_closed(limits, socket, remembered, now_ns, &mut judged))
-                    .or_else(|| ordered(limits, socket, pair, waits, cut?))
+                    .or_else(|| ordered(limits, socket, remembered, waits, cut?))
                     .or_else(|| hangs(remembered, pair, now_ns, cut?))
             }
             _ => None,
@@ -305,13 +310,18 @@ fn since_moved_ms(tcp: &TcpInfo) -> u64 {
 fn ordered(
     limits: &Limits,
     socket: &DiagSocket,
-    pair: PairKey,
+    remembered: &Remembered,
     waits: bool,
     cut: &Cut,
 ) -> Option<Cause> {
+    let pair = PairKey { bulkhead: remembered.bulkhead, service: remembered.service };
+    let is_fallback = remembered.flags & SOCKET_FALLBACK != 0;
     match cut {
-        Cut::Pool(pool) => {
-            (pool.pair == pair && (pool.busy_too || !waits)).then_some(Cause::OpenPool)
+        // The service is sick, its fallback is not.
+        Cut::Pool(pool) => (pool.pair == pair && !is_fallback && (pool.busy_too || !waits))
+            .then_some(Cause::OpenPool),
+        Cut::Fallback(pairs) => {
+            (is_fallback && !waits && pairs.contains(&pair)).then_some(Cause::FallbackOver)
         }
         Cut::Budget(blocked) => {
             let whole = PairKey { service: SERVICE_ALL, ..pair };

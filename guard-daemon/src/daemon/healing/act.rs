@@ -59,7 +59,14 @@ impl Guard {
                 return post(url, &options, &policies, situation);
             }
             Action::Notify => return self.call_person(situation),
-            Action::Fallback(_) => skipped("this version has no fallback"),
+            Action::Fallback(on) => {
+                let Some(service) = &target.service else {
+                    let message = "the rule is about no service".to_owned();
+                    let (result, took) = (ActionResult::Skipped, Duration::ZERO);
+                    return Outcome { result, message, took };
+                };
+                return self.switch_fallback(service, *on);
+            }
             Action::Freeze => self.hold_down(target, limits::frozen(), "no process of it runs"),
             Action::Thaw => self.thaw(target),
             Action::MemoryHigh(bytes) => {

@@ -28,6 +28,10 @@ fn plan() -> Plan {
             protected: Vec::new(),
         },
         services: vec![ServicePlan {
+            fallback: crate::plan::FallbackPlan {
+                places: Vec::new(),
+                check_every: std::time::Duration::from_secs(5),
+            },
             name: "github".into(),
             endpoints: vec![Endpoint { host: EndpointHost::Name("localhost".into()), port: None }],
             class: ServiceClass::Generic,

@@ -103,6 +103,19 @@ fn services(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             let (old, new) = (before.protocol, service.protocol);
             lines.push(format!("service {name}: protocol {old} -> {new}"));
         }
+        let places = |service: &ServicePlan| -> Vec<String> {
+            service.fallback.places.iter().map(ToString::to_string).collect()
+        };
+        if let Some(line) = lists(&places(before), &places(service)) {
+            lines.push(format!("service {name}: fallback {line}"));
+        } else if places(before) != places(service) {
+            lines.push(format!("service {name}: fallbacks in another order"));
+        }
+        if before.fallback.check_every != service.fallback.check_every {
+            let every = |service: &ServicePlan| duration::format(service.fallback.check_every);
+            let (old, new) = (every(before), every(service));
+            lines.push(format!("service {name}: fallback_check {old} -> {new}"));
+        }
     }
 }
 

@@ -31,8 +31,8 @@ pub struct CutSample {
     pub bulkhead: String,
     /// Service.
     pub destination: String,
-    /// `call_timeout`, `connect_timeout`, `hold_over`, `open_pool`, `peer_closed`, `suspend` or
-    /// `link_change`.
+    /// `call_timeout`, `connect_timeout`, `hold_over`, `open_pool`, `peer_closed`, `suspend`,
+    /// `link_change` or `fallback_over`.
     pub reason: &'static str,
     /// How many.
     pub count: u64,

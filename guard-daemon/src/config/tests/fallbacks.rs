@@ -1,0 +1,68 @@
+//! Fallbacks: what is read, and what is refused because it cannot work.
+
+use super::*;
+use crate::plan::Fallback;
+
+fn service(more: &str) -> String {
+    format!(
+        "[daemon]\nmetrics_listen = \"127.0.0.1:9729\"\n[services.a]\n\
+         endpoints = [\"10.0.0.0/8:80\", \"api.example.com:8080\"]\n{more}\n[bulkheads.b]\n"
+    )
+}
+
+#[test]
+fn one_a_list_and_a_directory() {
+    let places = |more: &str| {
+        let loaded = parse("guard.toml", &service(more)).unwrap_or_else(|e| panic!("{e}"));
+        assert!(loaded.warnings.is_empty(), "{:#?}", loaded.warnings);
+        loaded.plan.services[0].fallback.clone()
+    };
+    let one = places("fallback = \"127.0.0.1:9000\"");
+    assert_eq!(one.places, [Fallback::Address("127.0.0.1:9000".parse().unwrap())]);
+    assert_eq!(one.check_every, std::time::Duration::from_secs(5));
+    let list =
+        places("fallback = [\"[::1]:9001\", \"static:/srv/cache\"]\nfallback_check = \"1s\"");
+    assert_eq!(list.places[1], Fallback::Static("/srv/cache".into()));
+    assert_eq!((list.places.len(), list.check_every.as_secs()), (2, 1));
+    assert!(places("").places.is_empty());
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (more, says) in [
+        ("fallback = []", "`services.a.fallback` is empty"),
+        ("fallback = 9000", "must be a fallback such as"),
+        ("fallback = \"localhost:9000\"", "is not an address with a port"),
+        ("fallback = [\"127.0.0.1:9000\", \"static:srv\"]", "must be an absolute path"),
+        ("fallback = \"10.1.2.3:80\"", "10.1.2.3:80 is the service itself"),
+        ("fallback = \"[::ffff:10.1.2.3]:80\"", "is the service itself"),
+        ("fallback = \"127.0.0.1:9729\"", "is guard's own /metrics"),
+        ("fallback = [\"[::1]:1\", \"[::1]:1\"]", "[::1]:1 is listed twice"),
+        ("fallback = \"127.0.0.1:0\"", "has port 0"),
+        ("fallback = \"0.0.0.0:9000\"", "that nobody answers at"),
+        ("protocol = \"tls\"\nfallback = \"127.0.0.1:1\"", "without a certificate for its name"),
+        (
+            "protocol = \"tls\"\nfallback_tls = \"same_certificate\"\nfallback = \"static:/srv\"",
+            "files can be served for plain HTTP only",
+        ),
+    ] {
+        let found = brief(&service(more));
+        assert!(found.len() == 1 && found[0].contains(says), "{more}: {found:?}");
+    }
+}
+
+#[test]
+fn tls_is_believed_where_the_file_says_that_the_certificate_covers_it() {
+    let warnings = |more: &str| {
+        let text = service(more).replace(":8080", ":443");
+        parse("guard.toml", &text).unwrap_or_else(|e| panic!("{e}")).warnings.len()
+    };
+    let line = "fallback = \"127.0.0.1:9000\"";
+    assert_eq!(warnings(line), 1, "port 443 is mostly TLS");
+    assert_eq!(warnings(&format!("{line}\nprotocol = \"http\"")), 0);
+    for protocol in ["tls", "auto"] {
+        let more =
+            format!("{line}\nprotocol = \"{protocol}\"\nfallback_tls = \"same_certificate\"");
+        assert_eq!(warnings(&more), 0, "{protocol}");
+    }
+}
