@@ -89,7 +89,9 @@ impl Scene {
     pub fn words(&self) -> String {
         let files = fs::read_dir(self.guardd.state_dir().join("agents")).unwrap();
         let files = files.map(|file| file.unwrap().path());
-        files.map(|file| format!("{}: {}\n", file.display(), text(&file))).collect()
+        let lines: Vec<String> =
+            files.map(|file| format!("{}: {}\n", file.display(), text(&file))).collect();
+        lines.concat()
     }
 
     /// Ends the agents, and guardd, which must leave nothing.
