@@ -201,7 +201,7 @@ impl<'a> Copier<'a> {
                 "{} is deeper than {MAX_DEPTH} directories",
                 shown.display()
             ))),
-            FileType::Directory => self.directory(&open, key, &stat, depth),
+            FileType::Directory => self.directory(&open, &key, &stat, depth),
             FileType::RegularFile => self.file(open, key, &shown),
             _ => Ok(()),
         }
@@ -210,16 +210,16 @@ impl<'a> Copier<'a> {
     fn directory(
         &mut self,
         open: &OwnedFd,
-        key: Key,
+        key: &Key,
         stat: &Stat,
         depth: usize,
     ) -> Result<(), CheckpointError> {
         let copy = data(self.target, key.0, &key.1);
         if !copy.is_dir() {
-            self.discard(&key)?;
+            self.discard(key)?;
             std::fs::create_dir(&copy).map_err(at("make", &copy))?;
         }
-        let shown = PathBuf::from(self.shown(&key));
+        let shown = PathBuf::from(self.shown(key));
         self.note(key.clone(), stat, Kind::Directory);
         for entry in Dir::read_from(open).map_err(errno("read", &shown))? {
             let entry = entry.map_err(errno("read", &shown))?;
@@ -241,7 +241,7 @@ impl<'a> Copier<'a> {
 
     fn file(&mut self, open: OwnedFd, key: Key, shown: &Path) -> Result<(), CheckpointError> {
         let last = self.deadline.is_some();
-        let on_tmpfs = fstatfs(&open).is_ok_and(|fs| fs.f_type as i64 == TMPFS);
+        let on_tmpfs = fstatfs(&open).is_ok_and(|fs| fs.f_type == TMPFS);
         // Written back, so that a later write through a mapping is noticed by the file's times.
         let settled = last || (!on_tmpfs && rustix::fs::fdatasync(&open).is_ok());
         let stat = fstat(&open).map_err(errno("look at", shown))?;

@@ -22,7 +22,7 @@ pub use error::CheckpointError;
 pub use freeze::{Freezer, Thawed};
 pub use restore::{Restored, restore};
 pub use save::{Saved, save};
-pub use store::{Listed, list};
+pub use store::{Listed, list, newest};
 
 /// Most files, directories and links of one checkpoint.
 pub const MAX_ENTRIES: usize = 100_000;

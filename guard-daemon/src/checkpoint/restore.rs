@@ -59,9 +59,10 @@ pub fn restore(settings: &Settings, number: Option<u64>) -> Result<Restored, Che
         let from = place(directory, candidate);
         let good = manifest(directory, candidate)
             .and_then(|manifest| verify(&from, &manifest).map(|()| manifest))
-            .and_then(|manifest| match manifest.roots == settings.paths {
-                true => Ok(manifest),
-                false => Err("it is of other state paths than those of now".into()),
+            .and_then(|manifest| {
+                let same = manifest.roots == settings.paths;
+                same.then_some(manifest)
+                    .ok_or_else(|| "it is of other state paths than those of now".into())
             });
         match good {
             Ok(manifest) => {

@@ -61,6 +61,11 @@ pub fn list(directory: &Path) -> Result<Vec<Listed>, CheckpointError> {
     Ok(numbers(directory)?.into_iter().rev().map(of).collect())
 }
 
+/// Number of the newest; nothing of it is read.
+pub fn newest(directory: &Path) -> Option<u64> {
+    numbers(directory).ok()?.pop()
+}
+
 /// Numbers, oldest first.
 pub(super) fn numbers(directory: &Path) -> Result<Vec<u64>, CheckpointError> {
     let entries = match std::fs::read_dir(directory) {

@@ -176,7 +176,7 @@ fn the_agent_goes_on_in_time_though_the_work_hangs_or_fails() {
     // Nor for one that panics.
     let (freezer, thawed) = fake(|| {});
     let panicked = std::thread::spawn(move || {
-        let _frozen = freeze::Frozen::begin(freezer.unwrap(), Duration::from_secs(60)).unwrap();
+        let _frozen = freeze::Frozen::begin(freezer.unwrap(), Duration::from_mins(1)).unwrap();
         std::panic::resume_unwind(Box::new(()));
     });
     assert!(panicked.join().is_err());

@@ -28,7 +28,9 @@ pub(super) fn of_guardd(spec: &Path) -> Result<u8, ErrorBody> {
 /// Supervises a command of an operator, in this terminal.
 pub(super) fn by_hand(socket: &Path, arguments: &ExecArgs) -> Result<u8, ErrorBody> {
     let words = |word: &std::ffi::OsString| {
-        word.to_str().map(str::to_owned).ok_or_else(|| failed(format!("{word:?} is not UTF-8")))
+        word.to_str()
+            .map(str::to_owned)
+            .ok_or_else(|| failed(format!("{} is not UTF-8", word.display())))
     };
     let command = arguments.command.iter().map(words).collect::<Result<Vec<_>, _>>()?;
     let client = Client::new(socket);

@@ -51,10 +51,10 @@ impl Default for Policy {
         Self {
             restart: Restart::OnFailure,
             delay: Duration::from_secs(1),
-            max_delay: Duration::from_secs(60),
+            max_delay: Duration::from_mins(1),
             limit: 5,
-            limit_window: Duration::from_secs(600),
-            reset_after: Duration::from_secs(600),
+            limit_window: Duration::from_mins(10),
+            reset_after: Duration::from_mins(10),
         }
     }
 }

@@ -190,13 +190,12 @@ impl Supervisor {
         let cgroup = self.spec.cgroup.clone();
         let patience = self.spec.stop.timeout;
         let ended = tokio::time::timeout(patience, agent.ended(&cgroup)).await;
-        let end = match ended {
-            Ok(end) => end,
-            Err(_) => {
-                self.tell("agent_killed", format!("it did not end within {patience:?}"));
-                agent.signal(Signal::SIGKILL);
-                agent.ended(&cgroup).await
-            }
+        let end = if let Ok(end) = ended {
+            end
+        } else {
+            self.tell("agent_killed", format!("it did not end within {patience:?}"));
+            agent.signal(Signal::SIGKILL);
+            agent.ended(&cgroup).await
         };
         self.report.agent = None;
         self.rest(REST_PATIENCE).await;
@@ -227,7 +226,7 @@ impl Supervisor {
             verify: true,
             max_freeze: Duration::ZERO,
         };
-        if checkpoint::list(&settings.directory).is_ok_and(|list| list.is_empty()) {
+        if checkpoint::newest(&settings.directory).is_none() {
             return;
         }
         let restored =

@@ -28,7 +28,7 @@ fn it_restarts_passes_signals_on_and_ends_with_the_commands_code() {
     scene.until("the second start", || scene.read("up") == "up\n");
     assert_eq!(scene.read("starts").lines().count(), 2);
     let procs = scene.guardd.bulkhead("b").join("one/cgroup.procs");
-    assert_eq!(fs::read_to_string(procs).unwrap().contains(&process.pid().to_string()), false);
+    assert!(!fs::read_to_string(procs).unwrap().contains(&process.pid().to_string()));
     process.signal(Signal::SIGHUP).unwrap();
     scene.until("a signal", || scene.read("hup").starts_with("got"));
     process.signal(Signal::SIGTERM).unwrap();

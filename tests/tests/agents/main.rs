@@ -1,7 +1,7 @@
 //! Agents that guardd runs, against the real kernel: restarts and their limit, health, order, a guardd
 //! that is killed, and checkpoints that are made and put back.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may die of what it did not expect")]
-#![allow(missing_docs, reason = "helpers of tests")]
+#![allow(missing_docs, clippy::missing_panics_doc, reason = "helpers of tests")]
 
 mod by_hand;
 mod checkpoints;
@@ -20,7 +20,8 @@ pub const LIMIT: Duration = Duration::from_secs(15);
 
 /// A guardd whose agents work in a directory of its own, which is gone with them.
 pub struct Scene {
-    // Agents end before their directory and guardd's.
+    // Dropped in this order: agents, guardd, directory.
+    _stop: StopAgents,
     pub guardd: Guardd,
     pub home: tempfile::TempDir,
 }
@@ -37,7 +38,8 @@ impl Scene {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let body = format!("[bulkheads.b]\n{}", agents.replace("HOME", &place));
-        Self { guardd: Guardd::start(GuarddConfig::new(body)).unwrap(), home }
+        let guardd = Guardd::start(GuarddConfig::new(body)).unwrap();
+        Self { _stop: StopAgents(guardd.socket()), guardd, home }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -87,13 +89,29 @@ impl Scene {
     pub fn words(&self) -> String {
         let files = fs::read_dir(self.guardd.state_dir().join("agents")).unwrap();
         let files = files.map(|file| file.unwrap().path());
-        files.map(|file| format!("{}: {}\n", file.display(), text(&file))).collect()
+        let lines: Vec<String> =
+            files.map(|file| format!("{}: {}\n", file.display(), text(&file))).collect();
+        lines.concat()
     }
 
     /// Ends the agents, and guardd, which must leave nothing.
     pub fn finish(self) {
         self.ctl(&["agent", "stop", "--all"]);
         self.guardd.finish().unwrap();
+    }
+}
+
+/// Of a test that has failed no agent may stay.
+struct StopAgents(PathBuf);
+
+impl Drop for StopAgents {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let guardctl = testbed::process::binary("guardctl").unwrap();
+            let mut command = std::process::Command::new(guardctl);
+            command.arg("--socket").arg(&self.0).args(["agent", "stop", "--all"]);
+            eprintln!("agents stopped: {:?}", command.output());
+        }
     }
 }
 

@@ -37,9 +37,11 @@ impl Reader<'_> {
             (Kind::Words(known), DeValue::Array(array)) => return self.words(place, array, known),
             (Kind::Fallbacks, DeValue::Array(array)) => return self.fallbacks(place, array),
             (Kind::ServiceRefs, DeValue::Array(array)) => return self.service_refs(place, array),
-            (Kind::Environment, DeValue::Table(table)) => return self.environment(place, table),
+            (Kind::Environment, DeValue::Table(table)) => {
+                return Some(self.environment(place, table));
+            }
             (Kind::Paths, DeValue::Array(array)) => return self.paths(place, array),
-            (Kind::Globs, DeValue::Array(array)) => return self.globs(place, array),
+            (Kind::Globs, DeValue::Array(array)) => return Some(self.globs(place, array)),
             (Kind::Names, DeValue::Array(array)) => return Some(self.names(place, array)),
             (Kind::Flag, DeValue::Boolean(flag)) => return Some(Value::Flag(*flag)),
             (kind, DeValue::String(text)) => from_text(kind, text),

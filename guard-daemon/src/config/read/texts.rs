@@ -54,7 +54,7 @@ impl Reader<'_> {
     }
 
     /// `NAME=value` for each variable.
-    pub(super) fn environment(&mut self, place: &Place, table: &DeTable<'_>) -> Option<Value> {
+    pub(super) fn environment(&mut self, place: &Place, table: &DeTable<'_>) -> Value {
         let mut variables = Vec::with_capacity(table.len());
         for (name, value) in table {
             let path = join(&place.path, name.get_ref());
@@ -81,7 +81,7 @@ impl Reader<'_> {
                 }
             }
         }
-        Some(Value::Texts(variables))
+        Value::Texts(variables)
     }
 
     /// Absolute paths, at least one.
@@ -102,7 +102,7 @@ impl Reader<'_> {
     }
 
     /// Patterns of names of files.
-    pub(super) fn globs(&mut self, place: &Place, array: &DeArray<'_>) -> Option<Value> {
+    pub(super) fn globs(&mut self, place: &Place, array: &DeArray<'_>) -> Value {
         let mut patterns = Vec::with_capacity(array.len());
         for (span, text) in self.texts(place, array) {
             let wrong = match glob::Pattern::new(&text) {
@@ -120,7 +120,7 @@ impl Reader<'_> {
                 }
             }
         }
-        Some(Value::Texts(patterns))
+        Value::Texts(patterns)
     }
 
     /// Fallbacks, in order; at least one.

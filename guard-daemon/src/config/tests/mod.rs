@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod agents;
 mod bad;
 mod edges;
 mod fallbacks;

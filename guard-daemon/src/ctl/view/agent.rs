@@ -36,7 +36,7 @@ pub(super) fn agent_table(agents: &[AgentStatus], look: &Look) -> String {
         };
         let dash = || "-".to_owned();
         let last_end =
-            if agent.last_end.is_empty() { dash() } else { clean(&agent.last_end).to_string() };
+            if agent.last_end.is_empty() { dash() } else { clean(&agent.last_end).clone() };
         table.row(vec![
             agent.name.as_str().into(),
             agent.bulkhead.as_str().into(),

@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long a supervisor may take to start its agent.
 const START: Duration = Duration::from_secs(10);
 /// Longest restart of a unit.
-const UNIT: Duration = Duration::from_secs(60);
+const UNIT: Duration = Duration::from_mins(1);
 
 /// Asks a supervisor to end its agent and itself.
 pub(super) fn ask_to_stop(report: &Report) {
@@ -119,7 +119,7 @@ impl Guard {
         let mut asked = false;
         loop {
             let mine = self.child_runs(name);
-            let report = self.report_of(name, &boot_id());
+            let report = self.report_of(name, boot_id());
             let report = report.filter(|report| alive(report.supervisor));
             if report.is_none() && !mine {
                 return Ok(());
@@ -153,7 +153,7 @@ impl Guard {
         {
             return refuse(format!("{}: {error}", files.stopped.display()), "", 1);
         }
-        let report = self.report_of(name, &boot_id());
+        let report = self.report_of(name, boot_id());
         if self.child_runs(name) || report.is_some_and(|report| alive(report.supervisor)) {
             return Ok(());
         }
@@ -163,14 +163,14 @@ impl Guard {
         }
         let until = Instant::now() + START;
         while Instant::now() < until {
-            let report = self.report_of(name, &boot_id()).filter(|r| alive(r.supervisor));
+            let report = self.report_of(name, boot_id()).filter(|r| alive(r.supervisor));
             match report.map(|report| report.state) {
                 Some(State::Running | State::Waiting) => return Ok(()),
                 None if !self.child_runs(name) => break,
                 _ => std::thread::sleep(LOOK),
             }
         }
-        let last = self.report_of(name, &boot_id()).and_then(|report| report.last_end);
+        let last = self.report_of(name, boot_id()).and_then(|report| report.last_end);
         let last = last.map_or_else(|| "its supervisor said nothing".to_owned(), |end| end.words());
         let help = format!("{} and supervisors.log beside it", files.log.display());
         refuse(format!("agent {name} does not run: {last}"), &help, 1)

@@ -16,6 +16,8 @@ use crate::supervise::{State, alive};
 
 /// Pause between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(500);
+/// The same without any agent that has checkpoints.
+const IDLE: Duration = Duration::from_secs(5);
 
 impl Guard {
     /// Makes checkpoints at their times, one after the other, until `stop`.
@@ -35,14 +37,15 @@ impl Guard {
                     }
                     due
                 };
-                let report = self.report_of(&agent.name, &boot_id());
+                let report = self.report_of(&agent.name, boot_id());
                 let runs = report.is_some_and(|r| r.state == State::Running && alive(r.supervisor));
                 // What does not run does not change; a crash is followed by a restore.
                 if due && runs && !stop.load(Ordering::Relaxed) {
                     drop(self.save_checkpoint(agent));
                 }
             }
-            std::thread::park_timeout(LOOK);
+            let any = agents.iter().any(|agent| agent.checkpoint.is_some());
+            std::thread::park_timeout(if any { LOOK } else { IDLE });
         }
     }
 
@@ -113,7 +116,7 @@ impl Guard {
         let settings = self.settings_of(agent)?;
         let name = &agent.name;
         let stopped_before = self.agent_files(name).stopped.exists();
-        if checkpoint::list(&settings.directory).is_ok_and(|list| list.is_empty()) {
+        if checkpoint::newest(&settings.directory).is_none() {
             return refuse(format!("agent {name} has no checkpoints"), "", 1);
         }
         let result = {

@@ -11,6 +11,8 @@ use crate::supervise::{AgentSpec, Report, State, alive};
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(250);
+/// The same without agents: one that a reload has brought starts within this.
+const IDLE: Duration = Duration::from_secs(2);
 /// Pause after a supervisor could not be started.
 const AGAIN: Duration = Duration::from_secs(10);
 
@@ -21,7 +23,7 @@ impl Guard {
             let agents = self.lock().plan.agents.clone();
             let boot = boot_id();
             let reports: Vec<_> =
-                agents.iter().map(|agent| self.report_of(&agent.name, &boot)).collect();
+                agents.iter().map(|agent| self.report_of(&agent.name, boot)).collect();
             for (agent, report) in agents.iter().zip(&reports) {
                 self.pass_on(agent, report.as_ref());
                 let ready = agent.after.iter().all(|name| {
@@ -35,7 +37,7 @@ impl Guard {
                 }
             }
             self.end_removed(&agents);
-            std::thread::park_timeout(LOOK);
+            std::thread::park_timeout(if agents.is_empty() { IDLE } else { LOOK });
         }
     }
 
@@ -152,7 +154,7 @@ impl Guard {
         let plan = self.lock().plan.agents.clone();
         plan.iter().filter(|agent| agent.after.iter().any(|after| after == name)).any(|agent| {
             AgentSpec::read(&self.agent_files(&agent.name).spec).is_ok()
-                && self.report_of(&agent.name, &boot_id()).is_some_and(|r| alive(r.supervisor))
+                && self.report_of(&agent.name, boot_id()).is_some_and(|r| alive(r.supervisor))
         })
     }
 }

@@ -11,9 +11,9 @@ impl Guard {
         let plans = self.lock().plan.agents.clone();
         let boot = boot_id();
         let agents = plans.iter().map(|plan| {
-            let report = self.report_of(&plan.name, &boot).unwrap_or_default();
+            let report = self.report_of(&plan.name, boot).unwrap_or_default();
             let supervised = alive(report.supervisor);
-            let newest = crate::checkpoint::list(&self.checkpoints_dir(&plan.name));
+            let newest = crate::checkpoint::newest(&self.checkpoints_dir(&plan.name));
             let stopped = self.agent_files(&plan.name).stopped.exists();
             let state = match report.state {
                 state if supervised || state.is_final() => state.name(),
@@ -29,7 +29,7 @@ impl Guard {
                 restarts: report.restart_count(),
                 last_end: report.last_end.as_ref().map(End::words).unwrap_or_default(),
                 since: report.since,
-                checkpoint: newest.ok().and_then(|list| Some(list.first()?.number)),
+                checkpoint: newest,
             }
         });
         Agents { schema: "guard.agents/1".into(), agents: agents.collect() }
@@ -40,7 +40,7 @@ impl Guard {
         let plans = self.lock().plan.agents.clone();
         let boot = boot_id();
         let sample = |name: &String| {
-            let report = self.report_of(name, &boot).unwrap_or_default();
+            let report = self.report_of(name, boot).unwrap_or_default();
             let counts = self.agents.lock().checkpoints.get(name).copied().unwrap_or_default();
             AgentSample {
                 agent: name.clone(),
