@@ -186,6 +186,7 @@ impl Handler for TestHandler {
             unacknowledged_bytes: 0,
             retransmits: 0,
             injected: false,
+            fallback: false,
             verdict: "github has the request and is silent".into(),
         };
         Ok(Waits { schema: "guard.waits/1".into(), waits: vec![wait], problems: vec![] })
