@@ -36,18 +36,18 @@ impl Inside {
         let cgroup = hierarchy.mount_point().join(name);
         std::fs::create_dir(&cgroup).unwrap();
         let inside = Self { cgroup, before };
-        inside.go_to(&inside.cgroup).unwrap();
+        go_to(&inside.cgroup).unwrap();
         inside
     }
+}
 
-    fn go_to(&self, cgroup: &Path) -> std::io::Result<()> {
-        std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
-    }
+fn go_to(cgroup: &Path) -> std::io::Result<()> {
+    std::fs::write(cgroup.join("cgroup.procs"), std::process::id().to_string())
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        let gone = self.go_to(&self.before).and_then(|()| std::fs::remove_dir(&self.cgroup));
+        let gone = go_to(&self.before).and_then(|()| std::fs::remove_dir(&self.cgroup));
         if let Err(error) = gone {
             eprintln!("{}: {error}", self.cgroup.display());
         }

@@ -14,14 +14,16 @@ use guard_common::abi::socket::{
     SOCKET_ESTABLISHED, SOCKET_FALLBACK, SOCKET_HELD, SOCKET_PROTECTED, SOCKET_REDIRECTED,
     SOCKET_UDP, SocketState,
 };
-use guard_common::logic::breaker::Ticket;
 use guard_common::logic::fault;
 
+use self::what::{WHAT_ANEW, WHAT_HELD, WHAT_PROTECTED, breaker_in, ticket_in, what};
 use crate::breaker::{self, Admission};
 use crate::classify::{self, Address, Destination};
 use crate::{
     atomics, emit, fallback, faults, hygiene, limits, maps, nesting, plain, pressure, socket,
 };
+
+mod what;
 
 const ALLOW: i32 = 1;
 const REFUSE: i32 = 0;
@@ -120,27 +122,6 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
         fallback::redirect(ctx, family, pair, what);
     }
     ALLOW
-}
-
-/// What is known of a call that is let in, in one word: this program has little room.
-#[inline(always)]
-fn what(destination: Destination, admission: Admission) -> u64 {
-    (u64::from(admission.breaker) << WHAT_BREAKER_AT)
-        | (u64::from(admission.ticket) << WHAT_TICKET_AT)
-        | (u64::from(admission.hold != 0) * WHAT_HELD)
-        | (u64::from(destination.protected) * WHAT_PROTECTED)
-}
-
-/// Place of the breaker plus one in [`what`].
-#[inline(always)]
-const fn breaker_in(what: u64) -> u32 {
-    (what >> WHAT_BREAKER_AT) as u32
-}
-
-/// The ticket in [`what`].
-#[inline(always)]
-const fn ticket_in(what: u64) -> Ticket {
-    (what >> WHAT_TICKET_AT) as Ticket & WHAT_TICKET
 }
 
 /// What the limits of the bulkhead, and of those around it, say; protected destinations have none.
@@ -451,15 +432,6 @@ fn end_of_earlier(ctx: &SockAddrContext, sk: *mut bpf_sock, state: &mut SocketSt
     }
 }
 
-/// Places of what [`guard_remember`] is told in one word.
-const WHAT_BREAKER_AT: u32 = 32;
-const WHAT_TICKET_AT: u32 = 8;
-const WHAT_TICKET: Ticket = 0xff_ffff;
-const WHAT_HELD: u64 = 1;
-const WHAT_PROTECTED: u64 = 2;
-/// What an earlier use of the socket left is written over.
-const WHAT_ANEW: u64 = 4;
-// And the ways of `fallback`.
 /// What [`guard_remember`] answers.
 const REMEMBERED: u32 = 0;
 const NO_STORAGE: u32 = 1;
