@@ -61,7 +61,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 18] = [
+const ALL: [(&str, Benchmark, &str); 19] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),

@@ -40,8 +40,8 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
             && rule.table("when").is_some_and(|w| !w.names("bulkhead") && !w.names("service"))
         {
             let message = format!("`{}` acts only where `when` names whom", field.path);
-            let help = "name `when.bulkhead` or `when.service`";
-            sink.error(&field.span, &field.path, message, "for everybody", help);
+            let found = sink.make(Severity::Warning, &field.span, &field.path, message);
+            sink.push(found.help("name `when.bulkhead` or `when.service`"));
         }
     }
 }

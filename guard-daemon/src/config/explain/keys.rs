@@ -136,7 +136,8 @@ fn example(entry: &Entry, key: &Key) -> String {
     if let Some(inner) = header.strip_prefix("recovery.") {
         return format!("[[recovery]]\n{inner}.{line}");
     }
-    if matches!(header.rsplit('.').next(), Some("recovery" | "schedule" | "budgets" | "io_max")) {
+    let last = header.rsplit('.').next();
+    if header == "recovery" || matches!(last, Some("schedule" | "budgets" | "io_max")) {
         format!("[[{header}]]\n{line}")
     } else {
         format!("[{header}]\n{line}")

@@ -248,7 +248,7 @@ static STEPS: &[Key] = &[
         "Runs a command; its environment describes the incident.",
         "[\"/usr/local/bin/hook\", \"github\"]",
     ),
-    step("http", Kind::Url, "Posts the incident to a URL.", "\"http://127.0.0.1:8080/hook\""),
+    step("http", Kind::HttpUrl, "Posts the incident to a URL.", "\"http://127.0.0.1:8080/hook\""),
     step("fallback", Kind::Choice(&["on", "off"]), "Switches the service's fallback.", "\"on\""),
     step("freeze", Kind::Table(OPTIONS), "Stops the bulkhead's processes.", "{}"),
     step("thaw", Kind::Table(OPTIONS), "Lets frozen processes run again.", "{}"),
