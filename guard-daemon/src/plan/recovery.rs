@@ -216,9 +216,10 @@ fn built_in() -> RulePlan {
         window: Duration::from_secs(30),
         min_calls: 10,
         steps: vec![
+            // First, and armed until the incident ends: the service may be back at any moment.
+            step(Action::ResetLimits),
             step(Action::ResetConnections { all: false }),
             step(Action::FlushDns),
-            step(Action::ResetLimits),
             step(Action::Notify),
         ],
         verify: VerifyPlan { success_rate_above: None, within: Duration::from_secs(15) },

@@ -106,7 +106,8 @@ pub(in crate::ctl) fn incident(answer: &Incidents, look: &Look) -> String {
                 entry.message.as_str().into(),
             ]);
         }
-        page.push_str(&table.render(look));
+        page.push_str(&table.lines(look).join("\n"));
+        page.push('\n');
     }
     page
 }

@@ -26,6 +26,8 @@ pub(super) struct Judged {
     pub(super) look: Look,
     /// What fired, or what is well: one line.
     pub(super) reason: String,
+    /// What shows that it is well, or not yet: one line.
+    pub(super) proof: String,
     pub(super) outcomes: BTreeMap<String, u64>,
     pub(super) injected: bool,
     pub(super) pairs: Vec<PairKey>,
@@ -91,8 +93,10 @@ impl Healing {
         if reason.is_empty() {
             reason = facts.iter().map(|(_, words)| words.as_str()).collect();
         }
-        let look = Look { sick, verified: self.verified(rule, target, pair, sick, seen, now) };
+        let (verified, proof) = self.verified(rule, target, pair, sick, seen, now);
+        let look = Look { sick, verified };
         Judged {
+            proof,
             look,
             reason: reason.join("; "),
             outcomes: span.outcomes(),
@@ -165,7 +169,7 @@ impl Healing {
         }
     }
 
-    /// Whether the target is well again, by what happened since the last step.
+    /// Whether the target is well again, by what happened since the last step; and what shows it.
     fn verified(
         &self,
         rule: &RulePlan,
@@ -174,25 +178,28 @@ impl Healing {
         sick: Option<bool>,
         seen: &Seen,
         now: Instant,
-    ) -> Option<bool> {
+    ) -> (Option<bool>, String) {
+        let silent = || "the detectors are silent".to_owned();
         let live = self.look_of(target).filter(|live| live.ladder.is_open());
-        let Some(live) = live else { return UNKNOWN.verified };
-        let Some(pair) = pair else { return sick.map(|sick| !sick) };
+        let Some(live) = live else { return (UNKNOWN.verified, String::new()) };
+        let Some(pair) = pair else { return (sick.map(|sick| !sick), silent()) };
         let breaker = seen.breakers.get(&pair).map(|view| word::state(view.slot.word));
         if breaker.is_some_and(|state| state == STATE_OPEN) {
-            return Some(false);
+            return (Some(false), "the breaker is open".to_owned());
         }
         let of_calls = rule.detectors.iter().any(|detector| {
             matches!(detector, Detector::SuccessRateBelow(_) | Detector::BreakerOpenFor(_))
         }) || rule.verify.success_rate_above.is_some();
         if !of_calls {
-            return sick.map(|sick| !sick);
+            return (sick.map(|sick| !sick), silent());
         }
         let since = live.acted.map_or(VERIFY_SPAN, |at| now.duration_since(at).min(VERIFY_SPAN));
-        let span = self.windows.get(&pair)?.last(since);
-        let rate = span.success_rate(VERIFY_CALLS)?;
+        let span = self.windows.get(&pair).map(|window| window.last(since)).unwrap_or_default();
+        let (good, bad) = span.good_and_bad();
+        let words = format!("{good} of {} calls good in {:.1} s", good + bad, since.as_secs_f64());
         let wanted = rule.verify.success_rate_above.unwrap_or(VERIFY_RATE);
-        Some(rate >= wanted && breaker.is_none_or(|state| state == STATE_CLOSED))
+        let closed = breaker.is_none_or(|state| state == STATE_CLOSED);
+        (span.success_rate(VERIFY_CALLS).map(|rate| rate >= wanted && closed), words)
     }
 }
 

@@ -166,11 +166,18 @@ impl Guard {
     }
 }
 
-/// Whether the newest outcome of a breaker says that there was no connection. The newest is lowest, and
-/// each is its number and one.
+/// Whether the newest failure of a breaker's last outcomes was one to connect. The newest outcome is
+/// lowest, and each is its number and one; those that say nothing of the service are passed over.
 fn failed_to_connect(outcomes: u64) -> bool {
+    /// Bits of one outcome.
+    const BITS: u32 = 4;
+    let numbers = (0..u64::BITS / BITS).map(|place| (outcomes >> (BITS * place)) & 0xf);
+    let all = numbers.filter_map(|number| {
+        Outcome::ALL.get(usize::try_from(number).ok()?.checked_sub(1)?).copied()
+    });
+    let newest = { all }.find(|outcome| outcome.is_failure());
     let connects = [Outcome::Refused, Outcome::Unreachable, Outcome::ConnectTimeout];
-    connects.iter().any(|outcome| outcomes & 0xf == *outcome as u64 + 1)
+    newest.is_some_and(|newest| connects.contains(&newest))
 }
 
 impl State {
@@ -198,6 +205,7 @@ mod tests {
         assert!(failed_to_connect(word(Outcome::Refused)));
         assert!(!failed_to_connect(word(Outcome::Reset)));
         assert!(!failed_to_connect(word(Outcome::ServerError)));
+        assert!(failed_to_connect(word(Outcome::Rejected)), "which says nothing");
         assert!(!failed_to_connect(0));
     }
 

@@ -47,7 +47,7 @@ impl Guard {
     /// A step has not helped in its time.
     pub(super) fn tell_not_verified(&self, id: Option<u64>, next: usize, judged: &Judged) {
         let Some(id) = id else { return };
-        let message = format!("step {next} has not helped: {}", judged.reason);
+        let message = format!("step {next} has not helped: {}", judged.proof);
         self.lock().incidents.add(id, Entry::now(EntryKind::NotVerified, message));
     }
 
@@ -86,9 +86,9 @@ impl Guard {
     ) {
         let Some(id) = id else { return };
         let by = helped.as_deref().map_or("by itself".to_owned(), |step| format!("after {step}"));
-        let message = format!("well again, {by}: {}", judged.reason);
+        let message = format!("well again, {by}: {}", judged.proof);
         let mut state = self.lock();
-        state.incidents.add(id, Entry::now(EntryKind::Verified, judged.reason.clone()));
+        state.incidents.add(id, Entry::now(EntryKind::Verified, judged.proof.clone()));
         state.incidents.close(id, End::Recovered, helped, message.clone());
         drop(state);
         self.tell_all("recovery_verified", id, situation, &message);

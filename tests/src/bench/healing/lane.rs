@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use testbed::cgroup::ScratchCgroup;
 use testbed::guardd::{Guardd, GuarddConfig};
@@ -52,9 +52,14 @@ impl Lane {
         self.guardd.is_some()
     }
 
-    /// Ends guardd, which must leave nothing.
+    /// Ends the agents, and guardd, which must leave nothing.
     pub(super) fn finish(self) -> Result<()> {
-        self.guardd.map_or(Ok(()), Guardd::finish)?;
+        if let Some(guardd) = self.guardd {
+            // They would go on without it.
+            let said = guardd.ctl(&["agent", "stop", "--all"])?;
+            ensure!(said.code == 0, "agents go on: {}{}", said.stdout, said.stderr);
+            guardd.finish()?;
+        }
         self.plain.remove()
     }
 }
