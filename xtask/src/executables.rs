@@ -23,12 +23,20 @@ const CLIENTS: &str = "clients";
 /// Tests of what asks nothing of a kernel in particular: guardctl's part of drills (what that asks,
 /// `fault` tries on each), the control socket, commands, configuration files, who is in a bulkhead,
 /// and what is said of resources that cannot be limited (`vm_limits` limits them on each).
-const ANY_KERNEL: [&str; 6] =
-    ["config_files", "drill", "lifecycle_ctl", "members", "resources", "safety_control"];
+const ANY_KERNEL: [&str; 8] = [
+    "agents",
+    "config_files",
+    "drill",
+    "healing",
+    "lifecycle_ctl",
+    "members",
+    "resources",
+    "safety_control",
+];
 
 /// Suites whose tests mostly wait, and run beside each other on this machine; in a guest, which has
 /// less of a processor, one at a time.
-const WAIT: [&str; 4] = ["breaker", "hygiene", "lifecycle", "limits"];
+const WAIT: [&str; 5] = ["breaker", "fallback", "hygiene", "lifecycle", "limits"];
 
 /// A test executable.
 #[derive(Clone, Debug)]

@@ -226,7 +226,9 @@ mod tests {
             let path = dir.path().join("log");
             let (mut log, _) = AppendLog::<Line>::open(&path);
             let all: Vec<Line> = (0..6).map(|n| line(&format!("record {n}"))).collect();
-            all.iter().for_each(|record| log.push(record, false));
+            for record in &all {
+                log.push(record, false);
+            }
             let mut bytes = std::fs::read(&path).unwrap();
             let at = at % bytes.len();
             if flip == 0 { bytes.truncate(at) } else { bytes[at] ^= flip }

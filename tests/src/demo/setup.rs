@@ -20,6 +20,12 @@ pub(crate) const SERVICES: [&str; 2] = ["github", "search"];
 pub(crate) const SILENT: &str = "model";
 /// The service that falls sick.
 pub(crate) const SICK: &str = "api";
+/// The service that goes away and comes back.
+pub(crate) const DATABASE: &str = "database";
+/// The service that hangs once.
+pub(crate) const ASSISTANT: &str = "assistant";
+/// The agent that guard runs; its state is in the directory of this name below the demo's.
+pub(crate) const WORKER: &str = "worker";
 
 /// Addresses and paths of the demo.
 #[derive(Clone, Debug)]
@@ -91,7 +97,7 @@ impl Setup {
             );
         }
         let mut endpoints = BTreeMap::new();
-        for name in SERVICES.into_iter().chain([SILENT, SICK]) {
+        for name in SERVICES.into_iter().chain([SILENT, SICK, DATABASE, ASSISTANT]) {
             let service = file.services.get(name);
             let service = service.with_context(|| format!("there is no service {name}"))?;
             let ours = |at: &SocketAddr| at.ip().is_loopback() && at.port() != 0;

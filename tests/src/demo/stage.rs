@@ -153,6 +153,10 @@ impl Stage {
         };
         // Agents first: guardd removes the cgroups only once they are empty.
         self.lanes.clear();
+        // They would go on without it. Where guardd is gone, they bear the demo's mark.
+        if let Err(error) = daemon::ask(&self.setup, &["agent", "stop", "--all"]) {
+            self.screen.line(&format!("! agents: {error:#}"));
+        }
         let stopped = self.daemon.stop();
         // A stopped guardd has removed everything; a killed one has not.
         let left = leftovers::find(&self.setup);

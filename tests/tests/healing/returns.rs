@@ -24,8 +24,10 @@ fn a_service_that_is_back_is_used_at_once() {
     server.listen().unwrap();
     let back = Instant::now();
     let before = agent.records().len();
-    wait::until("a good call", LIMIT, || agent.records()[before..].iter().any(|r| r.is_ok()))
-        .unwrap();
+    wait::until("a good call", LIMIT, || {
+        agent.records()[before..].iter().any(testbed::agent::Record::is_ok)
+    })
+    .unwrap();
     assert!(back.elapsed() < Duration::from_secs(10), "after {:?}", back.elapsed());
     let closed = incident_when(&guardd, "its end", is_closed);
     assert_eq!(closed["id"], open["id"]);

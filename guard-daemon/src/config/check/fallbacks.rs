@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::build;
+use crate::config::diagnostic::Severity;
 use crate::config::read::{Named, Node};
 use crate::config::sink::Sink;
 use crate::config::text::endpoint::display;
@@ -29,6 +30,12 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
             }
         }
         tls(service, &places, sink);
+        if places.iter().any(|place| matches!(place, Fallback::Static(_))) {
+            let message =
+                format!("fallback of service `{}`: nothing serves `static:` yet", service.name);
+            let found = sink.make(Severity::Warning, &field.span, &field.path, message);
+            sink.push(found.help("serve the directory yourself, and name that server's address"));
+        }
     }
 }
 

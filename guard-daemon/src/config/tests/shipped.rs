@@ -99,6 +99,8 @@ fn the_demo_is_as_the_demo_needs_it() {
         .collect();
     let wanted = [
         "api 127.0.0.1:18083",
+        "assistant 127.0.0.1:18085",
+        "database 127.0.0.1:18084",
         "github 127.0.0.1:18080",
         "github [::1]:18080",
         "model 127.0.0.1:18082",

@@ -35,7 +35,7 @@ pub(super) struct Judged {
 
 impl Healing {
     /// Whom a rule is about at this look.
-    pub(super) fn targets_of(&self, rule: &RulePlan, seen: &Seen) -> Vec<Target> {
+    pub(super) fn targets_of(rule: &RulePlan, seen: &Seen) -> Vec<Target> {
         let fits = |of: &Option<String>, name: &str| of.as_ref().is_none_or(|of| of == name);
         let target = |bulkhead: &str, service: Option<&str>| Target {
             rule: rule.name.clone(),
@@ -105,7 +105,7 @@ impl Healing {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
+    #[allow(clippy::too_many_arguments, reason = "all that a detector may ask for")]
     fn fact(
         &mut self,
         detector: Detector,

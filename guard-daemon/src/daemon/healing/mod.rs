@@ -163,7 +163,7 @@ fn look(guard: &Arc<Guard>) -> bool {
     healing.take_in(&seen, now);
     let mut orders = Vec::new();
     for rule in &seen.rules {
-        for target in healing.targets_of(rule, &seen) {
+        for target in Healing::targets_of(rule, &seen) {
             let judged = healing.judge(rule, &target, &seen, now);
             let live = healing.targets.entry(target.clone()).or_default();
             let order = live.ladder.look(rule, judged.look, now);

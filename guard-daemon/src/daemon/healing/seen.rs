@@ -9,6 +9,7 @@ use guard_common::abi::ids::PairKey;
 use guard_common::logic::breaker::word;
 
 use super::{Guard, Healing};
+use crate::cgroup::limits::Usage;
 use crate::kernel::{BreakerView, Counters};
 use crate::observe::with_ids;
 use crate::plan::{Detector, RulePlan};
@@ -56,7 +57,7 @@ impl Guard {
             .bulkheads
             .iter()
             .map(|(name, live)| {
-                let usage = memory.then(|| live.cgroup.usage()).unwrap_or_default();
+                let usage = if memory { live.cgroup.usage() } else { Usage::default() };
                 let pressure = usage.pressures().find(|(name, _)| *name == "memory");
                 let seen = BulkheadSeen {
                     memory_pressure: pressure.map(|(_, pressure)| pressure.some.avg10),

@@ -31,7 +31,7 @@ pub struct IncidentBook {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Change {
-    Opened(Incident),
+    Opened(Box<Incident>),
     Added { id: u64, entry: Entry },
     Closed { id: u64, closed: Closed },
     Totals { next: u64, totals: Vec<(String, String, Total)> },
@@ -65,7 +65,7 @@ impl IncidentBook {
         match change {
             Change::Opened(incident) => {
                 self.next = self.next.max(incident.id + 1);
-                self.incidents.insert(incident.id, incident);
+                self.incidents.insert(incident.id, *incident);
                 self.forget_old();
             }
             Change::Added { id, entry } => {
@@ -110,7 +110,7 @@ impl IncidentBook {
         situation.incident = id;
         let opened = jiff::Timestamp::now().to_string();
         let incident = Incident { id, situation, opened, timeline: Vec::new(), closed: None };
-        self.write(Change::Opened(incident), true);
+        self.write(Change::Opened(Box::new(incident)), true);
         id
     }
 
@@ -151,7 +151,7 @@ impl IncidentBook {
     fn shorten(&mut self) {
         let mut changes = Vec::new();
         for incident in self.incidents.values() {
-            changes.push(Change::Opened(incident.clone()));
+            changes.push(Change::Opened(Box::new(incident.clone())));
         }
         changes.push(self.totals_line());
         if let Some(log) = &mut self.log {

@@ -56,19 +56,19 @@ impl Sample {
         });
         family("guard_incident_active", "Incidents that go on").gauges(encoder, active)?;
         family("guard_incidents", "Incidents that have ended")
-            .counters(encoder, of(|total| Some(total.incidents as f64)).into_iter())?;
+            .counters(encoder, of(|total| Some(total.incidents as f64)))?;
         family("guard_incident_seconds", "Time in incidents, with those that go on")
-            .counters(encoder, of(|total| Some(total.incident_seconds)).into_iter())?;
+            .counters(encoder, of(|total| Some(total.incident_seconds)))?;
         family("guard_observed_seconds", "Time for which guardd has watched calls of this kind")
-            .counters(encoder, of(|total| Some(total.observed_seconds)).into_iter())?;
+            .counters(encoder, of(|total| Some(total.observed_seconds)))?;
         family(
             "guard_mtbf_seconds",
             "Watched time without an incident, for each incident that ended",
         )
-        .gauges(encoder, of(Total::mtbf_seconds).into_iter())?;
+        .gauges(encoder, of(Total::mtbf_seconds))?;
         family("guard_mttr_seconds", "Time in incidents, for each that ended")
-            .gauges(encoder, of(Total::mttr_seconds).into_iter())?;
+            .gauges(encoder, of(Total::mttr_seconds))?;
         family("guard_availability_ratio", "Share of the watched time without an incident")
-            .gauges(encoder, of(Total::availability).into_iter())
+            .gauges(encoder, of(Total::availability))
     }
 }

@@ -7,6 +7,7 @@ use super::claim::{Claim, claim};
 use super::stage::Stage;
 
 mod breaker;
+mod healing;
 mod latency;
 mod loss;
 mod metrics;
@@ -28,13 +29,14 @@ pub(crate) struct Step {
 }
 
 /// All of them.
-pub(crate) const ALL: [Step; 9] = [
+pub(crate) const ALL: [Step; 10] = [
     Step { name: "normal", title: "normal traffic, guardd watching", run: normal::run },
     Step { name: "latency", title: "300 ms latency on research -> github only", run: latency::run },
     Step { name: "loss", title: "20 % loss on research -> github only", run: loss::run },
     Step { name: "refusal", title: "refused connects, with an errno of choice", run: refusal::run },
     Step { name: "waits", title: "who waits for what: a call that hangs", run: waits::run },
     Step { name: "breaker", title: "a sick service: its breaker opens", run: breaker::run },
+    Step { name: "healing", title: "three failures, healed by nobody", run: healing::run },
     Step { name: "SIGKILL", title: "SIGKILL of guardd during a fault, restart", run: sigkill::run },
     Step { name: "status", title: "status", run: status::run },
     Step { name: "metrics", title: "metrics, compared with what an agent did", run: metrics::run },
