@@ -3,9 +3,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may die of what it did not expect")]
 #![allow(missing_docs, clippy::missing_panics_doc, reason = "helpers of tests")]
 
-#[path = "../rig/mod.rs"]
-mod rig;
-
 mod bounds;
 mod hangs;
 mod returns;

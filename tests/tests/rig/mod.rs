@@ -1,4 +1,4 @@
-//! What the suites `observe`, `fault`, `breaker` and `healing` share: looks at counters, agents and probes in
+//! What the suites `observe`, `fault` and `breaker` share: looks at counters, agents and probes in
 //! bulkheads, faults. It never waits for a count without saying what it saw instead.
 #![allow(dead_code, unused_imports, reason = "each suite uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of two test binaries, not of a library")]
