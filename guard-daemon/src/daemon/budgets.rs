@@ -75,7 +75,7 @@ impl Budgets {
     }
 
     /// Bulkheads whose budgets say that their processes stop now.
-    fn freezing(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn freezing(&self) -> impl Iterator<Item = &str> {
         let freezes = |(plan, account): &(BudgetPlan, Account)| {
             account.acts() && plan.on_exhausted == OnExhausted::Freeze
         };

@@ -31,6 +31,21 @@ impl Counts {
         }
         Self { calls, injected, buckets: stats.call_buckets }
     }
+
+    /// What happened between `edge` and these.
+    fn since(&self, edge: &Self) -> Span {
+        // Counters are read one after the other while they grow: never below 0.
+        let injected = self.injected.saturating_sub(edge.injected);
+        let mut found = Span { injected, ..Span::default() };
+        for (sum, (new, old)) in found.calls.iter_mut().zip(self.calls.iter().zip(edge.calls)) {
+            *sum = new.saturating_sub(old);
+        }
+        for (sum, (new, old)) in found.buckets.iter_mut().zip(self.buckets.iter().zip(edge.buckets))
+        {
+            *sum = new.saturating_sub(old);
+        }
+        found
+    }
 }
 
 /// Counters of a pair over the last while.
@@ -38,6 +53,7 @@ impl Counts {
 pub struct Window {
     samples: VecDeque<(Instant, Counts)>,
     latest: Option<(Instant, Counts)>,
+    good_in_row: u64,
 }
 
 /// What happened in a span.
@@ -60,6 +76,11 @@ impl Window {
         };
         if self.latest.as_ref().is_some_and(fell) {
             self.samples.clear();
+            self.begin_row();
+        } else if let Some((_, old)) = &self.latest {
+            let (good, bad) = counts.since(old).good_and_bad();
+            // Of calls between two looks it is not known which was first.
+            self.good_in_row = if bad > 0 { 0 } else { self.good_in_row + good };
         }
         let apart = (longest / SAMPLES).max(CLOSEST);
         if self.samples.back().is_none_or(|(at, _)| now.duration_since(*at) >= apart) {
@@ -71,8 +92,20 @@ impl Window {
         self.latest = Some((now, counts));
     }
 
+    /// Good calls since the last bad one, or since [`Window::begin_row`], however long ago they were:
+    /// agents that call once a minute show this way that they are served.
+    pub fn good_in_row(&self) -> u64 {
+        self.good_in_row
+    }
+
+    /// Counts the good calls in a row from this moment on.
+    pub fn begin_row(&mut self) {
+        self.good_in_row = 0;
+    }
+
     /// What is before this moment counts no more.
     pub fn forget(&mut self) {
+        self.begin_row();
         self.samples.clear();
         self.samples.extend(self.latest);
     }
@@ -84,16 +117,7 @@ impl Window {
         // The sample before the span is its edge: nothing in it is left out.
         let edge = self.samples.get(inside.saturating_sub(1)).or(self.samples.front());
         let Some((_, edge)) = edge else { return Span::default() };
-        let mut found = Span { injected: latest.injected - edge.injected, ..Span::default() };
-        for (sum, (new, old)) in found.calls.iter_mut().zip(latest.calls.iter().zip(edge.calls)) {
-            *sum = new.wrapping_sub(old);
-        }
-        for (sum, (new, old)) in
-            found.buckets.iter_mut().zip(latest.buckets.iter().zip(edge.buckets))
-        {
-            *sum = new.wrapping_sub(old);
-        }
-        found
+        latest.since(edge)
     }
 }
 
@@ -180,6 +204,21 @@ mod tests {
         assert_eq!(window.last(LONGEST).outcomes()["refused"], 1);
         window.push(&stats(1, 0), at(47), LONGEST);
         assert_eq!(window.last(LONGEST).good_and_bad(), (0, 0), "counters began anew");
+    }
+
+    #[test]
+    fn good_calls_in_a_row_are_counted_however_rare() {
+        let start = Instant::now();
+        let mut window = Window::default();
+        for (minute, good, bad, row) in
+            [(0, 0, 0, 0), (1, 1, 0, 1), (2, 1, 1, 0), (3, 2, 1, 1), (4, 3, 1, 2), (5, 4, 1, 3)]
+        {
+            window.push(&stats(good, bad), start + Duration::from_mins(minute), LONGEST);
+            assert_eq!(window.good_in_row(), row, "minute {minute}");
+        }
+        window.begin_row();
+        window.push(&stats(6, 2), start + Duration::from_mins(6), LONGEST);
+        assert_eq!(window.good_in_row(), 0, "which was last is not known");
     }
 
     #[test]

@@ -237,6 +237,13 @@ impl RulePlan {
         self.service.is_none() && self.detectors.iter().all(|detector| !detector.is_of_service())
     }
 
+    /// Whether the bulkhead's processes do not run after this step (from 0), because of one up to it.
+    pub fn holds_still(&self, step: usize) -> bool {
+        let done = self.steps.iter().take(step.saturating_add(1));
+        let last = done.rev().find(|s| matches!(s.action, Action::Freeze | Action::Thaw));
+        !self.dry_run && last.is_some_and(|step| step.action == Action::Freeze)
+    }
+
     /// Whether an action of it may touch calls to a service of this class.
     pub fn may(&self, action: &Action, class: ServiceClass) -> bool {
         let careful = matches!(class, ServiceClass::Mcp | ServiceClass::Tool);

@@ -39,6 +39,8 @@ pub struct Ladder {
     phase: Phase,
     /// When recoveries began, within the last hour.
     begun: VecDeque<Instant>,
+    /// When a person was called because these were too many.
+    called: Option<Instant>,
     well_since: Option<Instant>,
 }
 
@@ -58,8 +60,12 @@ pub enum Order {
     Stay,
     /// An incident begins, with step 0.
     Begin,
-    /// An incident begins, and nothing may be done any more this hour: call a person.
-    BeginAboveLimit,
+    /// An incident begins, and nothing may be done any more this hour: call a person, unless that was
+    /// done already. What comes and goes every few seconds is told once, not each time.
+    BeginAboveLimit {
+        /// Whether to call.
+        call: bool,
+    },
     /// The step before did not help: take this one.
     Next(usize),
     /// It is well; after this step, or by itself.
@@ -81,7 +87,11 @@ impl Ladder {
             Phase::Quiet if look.sick == Some(true) => {
                 if self.begun.len() >= rule.max_per_hour {
                     self.phase = Phase::Failed;
-                    return Order::BeginAboveLimit;
+                    let call = self.called.is_none_or(|at| now.duration_since(at) >= HOUR);
+                    if call {
+                        self.called = Some(now);
+                    }
+                    return Order::BeginAboveLimit { call };
                 }
                 self.begun.push_back(now);
                 self.phase = Phase::Acting { step: 0 };
@@ -92,8 +102,10 @@ impl Ladder {
                 Order::Recovered(Some(step))
             }
             Phase::Verifying { step, until } if now >= until => {
-                // Nothing happens any more: neither a good call nor a sign of sickness.
-                if look.verified.is_none() && look.sick != Some(true) {
+                // Nothing happens any more: neither a good call nor a sign of sickness. Of processes that
+                // do not run that says nothing.
+                let silent = look.verified.is_none() && look.sick != Some(true);
+                if silent && !rule.holds_still(step) {
                     self.rest(rule, now);
                     return Order::Recovered(Some(step));
                 }
@@ -137,6 +149,7 @@ impl Ladder {
         let since = *self.well_since.get_or_insert(now);
         if now.duration_since(since) >= rule.reset_after {
             self.begun.clear();
+            self.called = None;
         }
     }
 
@@ -243,6 +256,51 @@ mod tests {
         assert_eq!(ladder.look(&rule, SICK, now), Order::Next(1));
     }
 
+    #[test]
+    fn what_comes_and_goes_above_the_limit_calls_a_person_once() {
+        let (rule, start) = (rule(1, 1), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut ladder = Ladder::default();
+        assert_eq!(ladder.look(&rule, SICK, at(0)), Order::Begin);
+        ladder.acted(&rule, false, at(0));
+        assert_eq!(ladder.look(&rule, WELL, at(1)), Order::Recovered(Some(0)));
+        let mut begun = Vec::new();
+        for seconds in 2..3000 {
+            let look = if seconds % 40 < 20 { SICK } else { WELL };
+            if let Order::BeginAboveLimit { call } = ladder.look(&rule, look, at(seconds)) {
+                begun.push(call);
+            }
+        }
+        assert!(begun.len() > 50, "{begun:?}");
+        assert_eq!(begun.iter().filter(|call| **call).count(), 1);
+        assert!(begun[0]);
+        // Healthy for long enough, it counts from the beginning.
+        for seconds in 3000..3700 {
+            ladder.look(&rule, WELL, at(seconds));
+        }
+        assert_eq!(ladder.look(&rule, SICK, at(3700)), Order::Begin);
+    }
+
+    #[test]
+    fn the_silence_of_frozen_processes_heals_nothing() {
+        let freeze = StepPlan { action: Action::Freeze, timeout: Duration::from_secs(1) };
+        let thaw = StepPlan { action: Action::Thaw, ..freeze.clone() };
+        let start = Instant::now();
+        let until = start + Duration::from_secs(10);
+        let after = |steps: Vec<StepPlan>| {
+            let rule = RulePlan { steps, ..rule(1, 6) };
+            let mut ladder = Ladder::default();
+            ladder.look(&rule, SICK, start);
+            ladder.acted(&rule, false, start);
+            let first = ladder.look(&rule, SILENT, until);
+            ladder.acted(&rule, false, until);
+            (first, ladder.look(&rule, SILENT, until + Duration::from_secs(10)))
+        };
+        assert_eq!(after(vec![freeze.clone()]).0, Order::GiveUp);
+        let healed = (Order::Next(1), Order::Recovered(Some(1)));
+        assert_eq!(after(vec![freeze, thaw]), healed);
+    }
+
     proptest! {
         /// Whatever happens: no more recoveries in an hour than allowed, no two actions at once, each
         /// incident begins before it ends.
@@ -269,7 +327,7 @@ mod tests {
                         (open, acting) = (true, true);
                         begun.push(now);
                     }
-                    Order::BeginAboveLimit => {
+                    Order::BeginAboveLimit { .. } => {
                         prop_assert!(!open && !acting);
                         open = true;
                     }

@@ -12,7 +12,7 @@ use crate::cgroup::limits;
 use crate::daemon::cutting::{CallCut, Cause, Cut, PoolCut};
 use crate::daemon::state::State;
 use crate::observe::with_ids;
-use crate::plan::{Action, RulePlan, ServiceClass, StepPlan};
+use crate::plan::{Action, RulePlan, ServiceClass, Stage, StepPlan};
 use crate::recovery::hooks::{HookOptions, notify, post, run_exec};
 use crate::recovery::{ActionResult, Outcome, Situation};
 
@@ -144,7 +144,7 @@ impl Guard {
         let before = count();
         self.order_cut(cut);
         self.wait_for_cuts();
-        count() - before
+        count().saturating_sub(before)
     }
 
     fn end_calls(&self, rule: &RulePlan, target: &Target) -> Acted {
@@ -219,9 +219,24 @@ impl Guard {
         Ok(done.to_owned())
     }
 
+    /// What a rule has frozen runs again now that it is well.
+    pub(super) fn thaw_after(&self, incident: Option<u64>, target: &Target) {
+        let message = match self.thaw(target) {
+            Ok(done) => format!("thawed: {done}"),
+            Err((_, why)) => format!("not thawed: {why}"),
+        };
+        self.tell_note(incident.unwrap_or(0), message);
+    }
+
     fn thaw(&self, target: &Target) -> Acted {
         let name = &target.bulkhead;
         let mut state = self.lock();
+        if state.stages_of(name).contains(&Stage::Freeze) {
+            return skipped("its pressure stages hold it frozen");
+        }
+        if state.budgets.freezing().any(|frozen| frozen == name) {
+            return skipped("its budget holds it frozen");
+        }
         let Some(plan) = state.plan.bulkhead(name).cloned() else { return skipped("it is gone") };
         if let Some(pressing) = state.limits.pressing.get_mut(name) {
             pressing.retain(|setting| setting.file != "cgroup.freeze");

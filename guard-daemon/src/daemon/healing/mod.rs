@@ -5,7 +5,7 @@
 //! (`judge`) → ladders → actions (`act`) → incidents, events, metrics (`tell`). The two locks are never
 //! held at once, and neither while something blocks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -33,6 +33,9 @@ use seen::Seen;
 /// From one look to the next, while all is well and while something is not.
 const QUIET: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(200);
+/// Rest between two actions that stop processes: what one agent's restart does to the host is over before
+/// the next begins.
+const BETWEEN_STOPS: Duration = Duration::from_secs(5);
 /// How often the totals are written down.
 const SAVE: Duration = Duration::from_mins(5);
 
@@ -51,6 +54,8 @@ struct Live {
     incident: Option<u64>,
     /// When the last step was done: what is verified happened since.
     acted: Option<Instant>,
+    /// Whose calls it is about, as of the last look.
+    pair: Option<PairKey>,
 }
 
 /// What healing remembers.
@@ -62,17 +67,29 @@ pub(crate) struct Healing {
     targets: BTreeMap<Target, Live>,
     /// Agents that failed for good, by bulkhead, and why.
     exited: BTreeMap<String, String>,
-    /// Processes killed for want of memory, by bulkhead, as of the last look.
-    killed: BTreeMap<String, u64>,
+    /// Processes killed for want of memory, as each target has seen them.
+    killed: BTreeMap<Target, Kills>,
     probes: Probes,
     waiting: VecDeque<Work>,
     running: usize,
-    /// Whether one that stops processes is among them.
+    /// Whether one that stops processes is among them, and when the last of these ended.
     stopping: bool,
+    stopped: Option<Instant>,
     /// Actions by rule, action, result.
     pub(super) counts: BTreeMap<(String, String, ActionResult), u64>,
     looked: Option<Instant>,
     saved: Option<Instant>,
+}
+
+/// Kills for want of memory.
+#[derive(Clone, Copy, Debug)]
+struct Kills {
+    /// As of the last look.
+    count: u64,
+    /// When the last one was seen, or when the first look was.
+    last: Instant,
+    /// Whether no recovery has ended since.
+    pending: bool,
 }
 
 /// One action to be done.
@@ -141,15 +158,28 @@ pub(super) fn heal_until(guard: &Arc<Guard>, stop: &AtomicBool) {
 /// Takes in what actions have come to.
 fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
     while let Ok(Done { work, outcome }) = told.try_recv() {
+        let now = Instant::now();
+        let skipped = outcome.result == ActionResult::Skipped;
         let mut healing = guard.healing();
         healing.running = healing.running.saturating_sub(1);
-        healing.stopping &= !work.step.action.stops_processes();
-        let incident = healing.targets.get_mut(&work.target).and_then(|live| {
-            let now = Instant::now();
+        if work.step.action.stops_processes() {
+            healing.stopping = false;
+            let touched = !skipped && outcome.result != ActionResult::WouldHave;
+            healing.stopped = if touched { Some(now) } else { healing.stopped };
+        }
+        // A target that was withdrawn and came back meanwhile has an incident of its own.
+        let own = healing
+            .targets
+            .get_mut(&work.target)
+            .filter(|live| live.incident == Some(work.situation.incident));
+        let (incident, pair) = own.map_or((None, None), |live| {
             live.acted = Some(now);
-            live.ladder.acted(&work.rule, outcome.result == ActionResult::Skipped, now);
-            live.incident
+            live.ladder.acted(&work.rule, skipped, now);
+            (live.incident, live.pair)
         });
+        if let Some(window) = pair.and_then(|pair| healing.windows.get_mut(&pair)) {
+            window.begin_row();
+        }
         drop(healing);
         guard.tell_action(incident, &work.situation, &outcome);
     }
@@ -166,6 +196,7 @@ fn look(guard: &Arc<Guard>) -> bool {
         for target in Healing::targets_of(rule, &seen) {
             let judged = healing.judge(rule, &target, &seen, now);
             let live = healing.targets.entry(target.clone()).or_default();
+            live.pair = judged.pairs.first().copied();
             let order = live.ladder.look(rule, judged.look, now);
             if order != Order::Stay {
                 orders.push((rule.clone(), target, judged, order));
@@ -217,13 +248,19 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
             }
             healing.enqueue(rule, target, 0, Situation { incident: id, ..situation(Some(0)) });
         }
-        Order::BeginAboveLimit => {
+        Order::BeginAboveLimit { call: must_call } => {
             let id = guard.tell_begin(&situation(None), judged);
             if let Some(live) = guard.healing().targets.get_mut(target) {
                 live.incident = Some(id);
             }
             let why = format!("{} recoveries in an hour did not last", rule.max_per_hour);
-            call(guard, Situation { incident: id, ..situation(None) }, &why);
+            let situation = Situation { incident: id, ..situation(None) };
+            if must_call {
+                call(guard, rule, situation, &why);
+            } else {
+                guard.tell_gave_up(&situation);
+                guard.tell_note(id, format!("{why}; a person was called for that already"));
+            }
         }
         Order::Next(step) => {
             guard.tell_not_verified(known, step, judged);
@@ -236,10 +273,14 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
             if called {
                 guard.tell_gave_up(&situation(None));
             } else {
-                call(guard, situation(None), "no step has helped");
+                call(guard, rule, situation(None), "no step has helped");
             }
         }
         Order::Recovered(step) => {
+            // Frozen by a rule: it need not be frozen any more.
+            if rule.holds_still(step.unwrap_or(usize::MAX)) && !guard.lock().monitor() {
+                guard.thaw_after(known, target);
+            }
             let mut healing = guard.healing();
             if let Some(live) = healing.targets.get_mut(target) {
                 live.incident = None;
@@ -255,14 +296,19 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
     }
 }
 
-/// Calls a person, in a thread of its own.
-fn call(guard: &Arc<Guard>, situation: Situation, why: &str) {
+/// Calls a person, in a thread of its own; not for what was only tried in words.
+fn call(guard: &Arc<Guard>, rule: &RulePlan, situation: Situation, why: &str) {
     let situation = Situation {
         action: "notify".into(),
         reason: format!("{why}: {}", situation.reason),
         ..situation
     };
     guard.tell_gave_up(&situation);
+    if rule.dry_run || guard.lock().monitor() {
+        let (result, message) = (ActionResult::WouldHave, "would have: notify".to_owned());
+        guard.tell_called(&situation, &Outcome { result, message, took: Duration::ZERO });
+        return;
+    }
     let caller = Arc::clone(guard);
     let called = thread::Builder::new().name("guard-notify".into()).spawn(move || {
         let outcome = caller.call_person(&situation);
@@ -301,7 +347,8 @@ fn start(guard: &Arc<Guard>, tell: &Sender<Done>) {
         if healing.running >= most {
             return;
         }
-        let stopping = healing.stopping;
+        let rests = healing.stopped.is_some_and(|at| at.elapsed() < BETWEEN_STOPS);
+        let stopping = healing.stopping || rests;
         let may = |work: &Work| !(stopping && work.step.action.stops_processes());
         let Some(at) = healing.waiting.iter().position(may) else { return };
         let Some(work) = healing.waiting.remove(at) else { return };
@@ -337,20 +384,19 @@ impl Healing {
             }
         }
         self.probes.forget(pairs);
-        self.exited.remove(&target.bulkhead);
+        if let Some(kills) = self.killed.get_mut(target) {
+            kills.pending = false;
+        }
     }
 
-    /// Targets whose rule, bulkhead or service is not in the plan any more, with their open incidents.
+    /// Targets that no rule of the plan is about any more, with their open incidents.
     fn withdraw(&mut self, seen: &Seen) -> Vec<(Target, u64)> {
-        let rules: BTreeSet<&str> = seen.rules.iter().map(|rule| rule.name.as_str()).collect();
-        let stays = |target: &Target| {
-            rules.contains(target.rule.as_str())
-                && seen.bulkheads.contains_key(&target.bulkhead)
-                && target.service.as_ref().is_none_or(|service| seen.services.contains(service))
-        };
+        let stays =
+            |target: &Target| seen.rules.iter().any(|rule| judge::is_about(rule, target, seen));
         let gone: Vec<Target> =
             self.targets.keys().filter(|target| !stays(target)).cloned().collect();
         self.waiting.retain(|work| stays(&work.target));
+        self.killed.retain(|target, _| stays(target));
         gone.into_iter()
             .filter_map(|target| {
                 let live = self.targets.remove(&target)?;
@@ -362,7 +408,7 @@ impl Healing {
     /// Takes up the incidents that an earlier guardd has left open: they may only end.
     fn take_up(&mut self, target: Target, incident: u64) {
         let ladder = Ladder::of_open_incident();
-        self.targets.insert(target, Live { ladder, incident: Some(incident), acted: None });
+        self.targets.insert(target, Live { ladder, incident: Some(incident), ..Live::default() });
     }
 
     fn look_of(&self, target: &Target) -> Option<&Live> {

@@ -15,6 +15,7 @@ use crate::observe::with_ids;
 use crate::plan::{Detector, RulePlan};
 
 /// One look.
+#[derive(Default)]
 pub(super) struct Seen {
     pub(super) rules: Vec<RulePlan>,
     pub(super) bulkheads: BTreeMap<String, BulkheadSeen>,
@@ -38,7 +39,8 @@ impl Guard {
     pub(super) fn see(&self) -> Option<Seen> {
         let state = self.lock();
         let rules = state.plan.recovery.all_rules();
-        if rules.is_empty() {
+        // Incidents of rules that are gone are still to be ended.
+        if rules.is_empty() && state.incidents.active().next().is_none() {
             return None;
         }
         let counters = match state.kernel.counters() {

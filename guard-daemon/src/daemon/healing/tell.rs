@@ -51,6 +51,12 @@ impl Guard {
         self.lock().incidents.add(id, Entry::now(EntryKind::NotVerified, message));
     }
 
+    /// Anything else worth knowing.
+    pub(super) fn tell_note(&self, id: u64, message: String) {
+        tracing::info!(incident = id, "{message}");
+        self.lock().incidents.add(id, Entry::now(EntryKind::Note, message));
+    }
+
     /// Nothing more is done.
     pub(super) fn tell_gave_up(&self, situation: &Situation) {
         self.tell_all("recovery_failed", situation.incident, situation, &situation.reason);
@@ -71,7 +77,7 @@ impl Guard {
         }
         let text = format!("{}: {}", outcome.result.name(), outcome.message);
         self.tell_all("notify", situation.incident, situation, &text);
-        if outcome.result != ActionResult::Done {
+        if !matches!(outcome.result, ActionResult::Done | ActionResult::WouldHave) {
             tracing::error!(incident = situation.incident, "nobody was reached: {text}");
         }
     }
@@ -96,7 +102,7 @@ impl Guard {
 
     /// Its rule, bulkhead or service is gone.
     pub(super) fn tell_withdrawn(&self, target: &Target, id: u64) {
-        let message = "its rule, bulkhead or service is not in the configuration any more";
+        let message = "no rule of this name is about it any more";
         self.lock().incidents.close(id, End::Withdrawn, None, message.to_owned());
         let situation = Situation {
             rule: target.rule.clone(),
