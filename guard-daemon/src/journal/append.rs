@@ -15,6 +15,8 @@ use super::replace::replace_file;
 
 /// Lines that wait for the disk; the oldest give way.
 const MOST_WAITING: usize = 10_000;
+/// More is not read into memory; whoever keeps a log makes it shorter long before.
+const MOST_BYTES: u64 = 256 << 20;
 
 /// A log of records of one type.
 #[derive(Debug)]
@@ -74,8 +76,15 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
         (log, found)
     }
 
+    /// A device in its place would be read for ever.
     fn reopen(&self) -> io::Result<File> {
-        OpenOptions::new().read(true).append(true).create(true).open(&self.path)
+        let file = OpenOptions::new().read(true).append(true).create(true).open(&self.path)?;
+        let found = file.metadata()?;
+        if !found.is_file() || found.len() > MOST_BYTES {
+            let why = format!("no file, or one of more than {MOST_BYTES} bytes: move it away");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(file)
     }
 
     /// Writes a record; with `sync`, also to the disk itself, so that it outlives a power cut.
@@ -213,10 +222,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_leaves_no_half_line() {
-        let (mut log, _) = AppendLog::<Line>::open(Path::new("/dev/full"));
+    fn a_device_in_its_place_is_refused() {
+        let (mut log, found) = AppendLog::<Line>::open(Path::new("/dev/full"));
+        assert!(found.records.is_empty());
         log.push(&line("a"), false);
-        assert!(log.problem().is_some());
+        assert!(log.problem().unwrap().contains("no file"));
     }
 
     proptest! {

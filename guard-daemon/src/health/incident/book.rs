@@ -15,7 +15,7 @@ const FILE: &str = "incidents.log";
 const KEPT: usize = 1_000;
 /// Lines of one timeline.
 const MOST_ENTRIES: usize = 500;
-/// Above this the log is made shorter at the next start.
+/// Above this the log is made shorter at the next start; above four times as much, at once.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// All incidents that are known.
@@ -90,10 +90,14 @@ impl IncidentBook {
     }
 
     fn write(&mut self, change: Change, sync: bool) {
-        if let Some(log) = &mut self.log {
+        let long = self.log.as_mut().is_some_and(|log| {
             log.push(&change, sync);
-        }
+            log.length_bytes() > 4 * MOST_BYTES
+        });
         self.apply(change);
+        if long {
+            self.shorten();
+        }
     }
 
     fn forget_old(&mut self) {
