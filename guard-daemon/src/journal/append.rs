@@ -21,8 +21,9 @@ const MOST_WAITING: usize = 10_000;
 pub(crate) struct AppendLog<T> {
     path: PathBuf,
     file: Option<File>,
-    /// Bytes of whole lines in the file; what is behind them is half a line.
-    length: u64,
+    /// Bytes of whole lines in the file; what is behind them is half a line. `None` = the file could
+    /// not be read yet, so that nothing of it may be cut off.
+    length: Option<u64>,
     waiting: Vec<String>,
     dropped: u64,
     problem: Option<String>,
@@ -44,21 +45,30 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
         let mut log = Self {
             path: path.to_owned(),
             file: None,
-            length: 0,
+            length: None,
             waiting: Vec::new(),
             dropped: 0,
             problem: None,
             records: PhantomData,
         };
         let mut found = Found { records: Vec::new(), damaged: Vec::new() };
-        let mut bytes = Vec::new();
-        let read = log.reopen().and_then(|mut file| file.read_to_end(&mut bytes).map(|_| file));
-        match read {
+        // Read and written through two openings: what lies on a read-only disk can still be read.
+        let bytes = match read_file(&log.path) {
+            Ok(bytes) => {
+                log.length = Some(whole_lines(&bytes) as u64);
+                bytes
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => {
+                found.damaged.push(format!("what was in it is not known: {error}"));
+                Vec::new()
+            }
+        };
+        match log.reopen() {
             Ok(file) => log.file = Some(file),
             Err(error) => log.fail(&error),
         }
-        let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        log.length = whole as u64;
+        let whole = whole_lines(&bytes);
         if whole < bytes.len() {
             found.damaged.push("the last line was cut off; it is removed".to_owned());
         }
@@ -112,14 +122,19 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
             Some(file) => file,
             None => self.reopen()?,
         };
+        let length = match self.length {
+            Some(length) => length,
+            None => whole_lines(&read_file(&self.path)?) as u64,
+        };
+        self.length = Some(length);
         // Half a line of an earlier try.
-        file.set_len(self.length)?;
+        file.set_len(length)?;
         let text = self.waiting.concat();
         file.write_all(text.as_bytes())?;
         if sync {
             file.sync_data()?;
         }
-        self.length += text.len() as u64;
+        self.length = Some(length + text.len() as u64);
         self.file = Some(file);
         Ok(())
     }
@@ -147,15 +162,15 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
         match replace_file(directory, name, text.as_bytes()) {
             Ok(()) => {
                 self.file = None;
-                self.length = text.len() as u64;
+                self.length = Some(text.len() as u64);
             }
             Err(error) => tracing::warn!(%error, "the journal was not made shorter; it goes on"),
         }
     }
 
-    /// Bytes in the file.
+    /// Bytes in the file; 0 while that is not known.
     pub(crate) fn length_bytes(&self) -> u64 {
-        self.length
+        self.length.unwrap_or(0)
     }
 
     /// Why it is not written, if so; and how many records were dropped meanwhile.
@@ -166,6 +181,22 @@ impl<T: Serialize + DeserializeOwned> AppendLog<T> {
         };
         self.problem.as_ref().map(|problem| format!("{problem}{lost}"))
     }
+}
+
+/// The bytes of a regular file: a device or a pipe may have no end.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Length of these bytes up to their last newline.
+fn whole_lines(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)
 }
 
 #[cfg(test)]
@@ -212,9 +243,90 @@ mod tests {
         assert_eq!(AppendLog::<Line>::open(&path).1.records, [line("a"), line("b")]);
     }
 
+    /// A small file system, unmounted at the end.
+    struct Disk(tempfile::TempDir);
+
+    impl Disk {
+        fn of(bytes: usize) -> Self {
+            let disk = Self(tempfile::tempdir().unwrap());
+            disk.mount(&format!("size={bytes}"));
+            disk
+        }
+
+        fn mount(&self, options: &str) {
+            let run = std::process::Command::new("mount")
+                .args(["-t", "tmpfs", "-o", options, "guard-test"])
+                .arg(self.0.path())
+                .status();
+            assert!(run.unwrap().success(), "needs root");
+        }
+
+        fn log(&self) -> PathBuf {
+            self.0.path().join("log")
+        }
+    }
+
+    impl Drop for Disk {
+        fn drop(&mut self) {
+            let run = std::process::Command::new("umount").arg("-l").arg(self.0.path()).status();
+            assert!(run.unwrap().success());
+        }
+    }
+
     #[test]
-    fn a_full_disk_leaves_no_half_line() {
-        let (mut log, _) = AppendLog::<Line>::open(Path::new("/dev/full"));
+    #[ignore = "needs root: it mounts a small file system"]
+    fn a_full_disk_costs_nothing() {
+        let disk = Disk::of(64 << 10);
+        let (mut log, _) = AppendLog::<Line>::open(&disk.log());
+        log.push(&line("before"), true);
+        let fill = disk.0.path().join("fill");
+        // It ends with "no space left".
+        std::fs::write(&fill, vec![0; 1 << 20]).unwrap_err();
+        let long = "x".repeat(3000);
+        (0..5).for_each(|_| log.push(&line(&long), true));
+        assert!(log.problem().unwrap().contains("No space left"), "{:?}", log.problem());
+        std::fs::remove_file(&fill).unwrap();
+        log.push(&line("after"), true);
+        assert_eq!(log.problem(), None);
+        let found = AppendLog::<Line>::open(&disk.log()).1;
+        assert!(found.damaged.is_empty(), "{found:?}");
+        assert_eq!(found.records.len(), 7);
+    }
+
+    #[test]
+    #[ignore = "needs root: it mounts a small file system"]
+    fn a_disk_that_is_read_only_at_the_start_loses_no_history() {
+        let disk = Disk::of(1 << 20);
+        AppendLog::<Line>::open(&disk.log()).0.push(&line("history"), true);
+        disk.mount("remount,ro");
+        let (mut log, found) = AppendLog::<Line>::open(&disk.log());
+        assert_eq!(found.records, [line("history")]);
+        assert!(log.problem().unwrap().contains("Read-only"));
+        log.push(&line("meanwhile"), true);
+        disk.mount("remount,rw");
+        log.push(&line("after"), true);
+        let all = ["history", "meanwhile", "after"].map(line);
+        assert_eq!(AppendLog::<Line>::open(&disk.log()).1.records, all);
+    }
+
+    #[test]
+    fn a_file_that_comes_late_is_added_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, away) = (dir.path().join("here"), dir.path().join("away"));
+        std::fs::create_dir(&here).unwrap();
+        AppendLog::<Line>::open(&here.join("log")).0.push(&line("history"), true);
+        std::fs::rename(&here, &away).unwrap();
+        let (mut log, _) = AppendLog::<Line>::open(&here.join("log"));
+        std::fs::rename(&away, &here).unwrap();
+        log.push(&line("after"), true);
+        let all = ["history", "after"].map(line);
+        assert_eq!(AppendLog::<Line>::open(&here.join("log")).1.records, all);
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_read_nor_written() {
+        let (mut log, found) = AppendLog::<Line>::open(Path::new("/dev/full"));
+        assert!(found.damaged[0].contains("no regular file"), "{found:?}");
         log.push(&line("a"), false);
         assert!(log.problem().is_some());
     }

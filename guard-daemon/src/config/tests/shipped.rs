@@ -106,6 +106,7 @@ fn the_demo_is_as_the_demo_needs_it() {
         "model 127.0.0.1:18082",
         "search 127.0.0.1:18081",
         "research guard-demo/research",
+        "worker guard-demo/worker",
         "writing guard-demo/writing",
     ];
     assert_eq!(lines, wanted);

@@ -175,8 +175,9 @@ mod tests {
         server.abort();
         // The abort closes the listener when the task is gone.
         assert!(server.await.is_err());
+        // Refused; or another test has the port by now, and speaks no HTTP.
         let (met, what) = once(&probe("/up", 200)).await;
-        assert!(met == Some(false) && what.contains("refused"), "{what}");
+        assert!(met == Some(false) && !what.contains("status 200"), "{what}");
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ const FILE: &str = "incidents.log";
 const KEPT: usize = 1_000;
 /// Lines of one timeline.
 const MOST_ENTRIES: usize = 500;
-/// Above this the log is made shorter at the next start.
+/// Above this the log is made shorter: at the start, and when totals are written down.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// All incidents that are known.
@@ -25,6 +25,8 @@ pub struct IncidentBook {
     next: u64,
     totals: Totals,
     log: Option<AppendLog<Change>>,
+    /// Bytes above which it is made shorter; more where what is kept takes more by itself.
+    most_bytes: u64,
 }
 
 /// One line of the log.
@@ -44,16 +46,18 @@ impl IncidentBook {
         for damage in &found.damaged {
             tracing::warn!(file = FILE, "{damage}");
         }
-        let mut book =
-            Self { incidents: BTreeMap::new(), next: 1, totals: Totals::new(), log: None };
+        let mut book = Self {
+            incidents: BTreeMap::new(),
+            next: 1,
+            totals: Totals::new(),
+            log: None,
+            most_bytes: MOST_BYTES,
+        };
         for change in found.records {
             book.apply(change);
         }
-        let long = log.length_bytes() > MOST_BYTES;
         book.log = Some(log);
-        if long {
-            book.shorten();
-        }
+        book.shorten_if_long();
         let open: Vec<u64> = book.active().map(|incident| incident.id).collect();
         for id in open {
             book.add(id, Entry::now(EntryKind::Note, "guardd was away; it goes on from here"));
@@ -138,6 +142,19 @@ impl IncidentBook {
         if let Some(log) = &mut self.log {
             log.push(&totals, false);
         }
+        self.shorten_if_long();
+    }
+
+    /// Not while lines wait for the disk: what is known holds them already, and an end that is
+    /// written behind it counts twice.
+    fn shorten_if_long(&mut self) {
+        let length = |book: &Self| book.log.as_ref().map_or(0, AppendLog::length_bytes);
+        if length(self) <= self.most_bytes || self.problem().is_some() {
+            return;
+        }
+        self.shorten();
+        // Not at every line where what is kept is as long as that.
+        self.most_bytes = MOST_BYTES.max(length(self) * 2);
     }
 
     fn totals_line(&self) -> Change {
@@ -262,6 +279,32 @@ mod tests {
         assert_eq!((total.incidents, total.observed_seconds), (1, 60.0));
         assert!(total.mtbf_seconds().unwrap() > 59.0);
         assert_eq!(book.open(situation("c")), 3);
+    }
+
+    #[test]
+    fn a_log_of_a_long_run_does_not_grow_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = IncidentBook::open_in(dir.path());
+        let first = book.open(situation("a"));
+        book.close(first, End::Recovered, None, "well".into());
+        let pairs = (0..1000).map(|n| (format!("bulkhead-{n}"), "api".to_owned()));
+        book.observed(pairs, 1.0);
+        let (mut longest, mut written) = (0, 0);
+        for _ in 0..200 {
+            let before = book.log.as_ref().unwrap().length_bytes();
+            book.save_totals();
+            let after = book.log.as_ref().unwrap().length_bytes();
+            written += after.saturating_sub(before);
+            longest = longest.max(after);
+        }
+        assert!(written > 3 * MOST_BYTES, "the test writes too little: {written}");
+        assert!(longest <= MOST_BYTES, "{longest}");
+        drop(book);
+        let book = IncidentBook::open_in(dir.path());
+        assert_eq!(book.get(first).unwrap().closed.as_ref().unwrap().message, "well");
+        let totals = book.totals();
+        assert_eq!(totals[&("a".to_owned(), "api".to_owned())].incidents, 1);
+        assert_eq!(totals.len(), 1001);
     }
 
     #[test]

@@ -55,18 +55,24 @@ fn start(argv: &[String], situation: &Situation) -> std::io::Result<Child> {
 
 fn follow(mut child: Child, until: Instant, timeout: Duration) -> (ActionResult, String) {
     let group = Pid::from_raw(child.id().cast_signed());
-    let said = child.stdout.take().map(Kept::read).unwrap_or_default();
-    let complained = child.stderr.take().map(Kept::read).unwrap_or_default();
-    let ended = wait(&mut child, until);
+    let mut said = Kept::of(child.stdout.take());
+    let mut complained = Kept::of(child.stderr.take());
+    let mut read = || {
+        let (one, other) = (said.read(), complained.read());
+        one || other
+    };
+    let ended = wait(&mut child, until, &mut read);
     if ended.is_none() {
         end_group(group, Signal::SIGTERM);
-        wait(&mut child, Instant::now() + GRACE);
+        wait(&mut child, Instant::now() + GRACE, &mut read);
     }
     // Also what went on in its group after it had ended well.
     end_group(group, Signal::SIGKILL);
     if ended.is_none() {
-        wait(&mut child, Instant::now() + GRACE);
+        wait(&mut child, Instant::now() + GRACE, &mut read);
     }
+    // What it said last, before it ended.
+    read();
     let mut line = complained.first_line();
     if line.is_empty() {
         line = said.first_line();
@@ -89,8 +95,10 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
+/// Waits for its end, and reads what it says meanwhile.
+fn wait(child: &mut Child, until: Instant, read: &mut impl FnMut() -> bool) -> Option<ExitStatus> {
     loop {
+        let busy = read();
         match child.try_wait() {
             Ok(Some(status)) => return Some(status),
             Ok(None) => {}
@@ -99,7 +107,9 @@ fn wait(child: &mut Child, until: Instant) -> Option<ExitStatus> {
         if Instant::now() >= until {
             return None;
         }
-        thread::sleep(LOOK);
+        if !busy {
+            thread::sleep(LOOK);
+        }
     }
 }
 
@@ -184,6 +194,42 @@ mod tests {
             assert!(Instant::now() < until, "{pid} goes on");
             thread::sleep(LOOK);
         }
+    }
+
+    #[test]
+    fn the_reason_of_a_hook_that_ends_at_once_is_never_missed() {
+        for _ in 0..100 {
+            assert_eq!(run("echo why >&2; exit 3", LONG).message, "exit code 3: why");
+        }
+    }
+
+    #[test]
+    fn a_hook_that_floods_for_ever_is_ended_at_its_time() {
+        let flood = run("exec cat /dev/zero", Duration::from_millis(300));
+        assert_eq!(flood.result, ActionResult::TimedOut, "{}", flood.message);
+        assert!(flood.took < Duration::from_secs(5));
+    }
+
+    /// What leaves the hook's group is not ended; it must not cost guardd anything either.
+    #[test]
+    fn what_leaves_the_group_holds_no_descriptor_of_guardd() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().display();
+        let script = format!(
+            "setsid sh -c 'echo $$ > {path}; exec sleep 60' & while [ ! -s {path} ]; do :; done"
+        );
+        let done = run(&script, LONG);
+        assert_eq!(done.result, ActionResult::Done, "{}", done.message);
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let left = Pid::from_raw(text.trim().parse().unwrap());
+        let output = std::fs::read_link(format!("/proc/{left}/fd/1")).unwrap();
+        let ours = || {
+            let fds = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+            fds.filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|to| to == output)
+        };
+        let held = ours();
+        nix::sys::signal::kill(left, Signal::SIGKILL).unwrap();
+        assert!(!held, "its output is still read");
     }
 
     #[test]

@@ -32,17 +32,23 @@ pub fn post(
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (result, message) = match runtime {
-        Ok(runtime) => runtime.block_on(async {
-            let tried = Box::pin(try_all(url, policies, situation));
-            match tokio::time::timeout(options.timeout, tried).await {
-                Ok(Ok(status)) => (ActionResult::Done, format!("{url} answered {status}")),
-                Ok(Err(why)) => (ActionResult::Failed, format!("{url}: {why}")),
-                Err(_) => {
-                    let limit = options.timeout;
-                    (ActionResult::TimedOut, format!("{url}: not done within {limit:?}"))
+        Ok(runtime) => {
+            let ended = runtime.block_on(async {
+                let tried = Box::pin(try_all(url, policies, situation));
+                match tokio::time::timeout(options.timeout, tried).await {
+                    Ok(Ok(status)) => (ActionResult::Done, format!("{url} answered {status}")),
+                    Ok(Err(why)) => (ActionResult::Failed, format!("{url}: {why}")),
+                    Err(_) => {
+                        let limit = options.timeout;
+                        (ActionResult::TimedOut, format!("{url}: not done within {limit:?}"))
+                    }
                 }
-            }
-        }),
+            });
+            // A plain drop would wait for a name that is still being resolved, and so for longer than
+            // the timeout where DNS is silent.
+            runtime.shutdown_background();
+            ended
+        }
         Err(error) => (ActionResult::Failed, format!("no runtime for a webhook: {error}")),
     };
     Outcome { result, message, took: begin.elapsed() }

@@ -70,9 +70,9 @@ impl Task {
     fn configured(&self) -> Result<String> {
         Ok(format!(
             "[agents.{NAME}]\nbulkhead = \"{NAME}\"\ncommand = {:?}\nrestart = \"always\"\n\
-             [agents.{NAME}.checkpoint]\npaths = [{:?}]\nevery = \"{CHECKPOINT_EVERY}\"\n",
+             [agents.{NAME}.checkpoint]\npaths = [\"{}\"]\nevery = \"{CHECKPOINT_EVERY}\"\n",
             self.arguments()?,
-            self.state
+            self.state.display()
         ))
     }
 
