@@ -96,9 +96,44 @@ fn a_dry_run_touches_nothing() {
         of_rule(i) && !results(i, "exec").is_empty()
     });
     assert_eq!(results(&incident, "exec"), ["would_have"], "{incident:#}");
+    // Not even a person is called, when nothing has helped that was not tried.
+    let would_have_called = |i: &Value| {
+        let mut lines = i["timeline"].as_array().unwrap().iter();
+        of_rule(i) && lines.any(|l| l["kind"] == "called" && l["result"] == "would_have")
+    };
+    incident_when(&scene.guardd, "its call", would_have_called);
+    thread::sleep(Duration::from_secs(1));
     assert!(scene.lines("tried").is_empty());
+    assert!(scene.lines("told").is_empty(), "{:?}", scene.lines("told"));
     drop(agent);
     scene.guardd.finish().unwrap();
+}
+
+/// What the configuration does not call a service is a target like any other: one incident, not one at
+/// each look. It ends when no rule is about it any more, even if there is no rule at all.
+#[test]
+fn a_rule_about_everything_else_is_bounded_too_and_its_incident_ends_with_it() {
+    let mut server = Server::loopback().unwrap();
+    let address = server.address().unwrap();
+    server.refuse();
+    let bulkhead = "[bulkheads.research]\n[defaults.recovery]\ndefault_rule = \"off\"\n";
+    let rule = "[[recovery]]\nname = \"useless\"\n\
+                when = { service = \"other\", success_rate_below = 0.8, min_calls = 5 }\n\
+                steps = [ { flush_dns = {} } ]\nverify = { within = \"1s\" }\n";
+    let config = GuarddConfig::new(format!("{bulkhead}{rule}"));
+    let mut guardd = Guardd::start(config).unwrap();
+    let agent = caller(&guardd, &format!("http://{address}/"), &[]);
+    let open = incident_when(&guardd, "an incident", of_rule);
+    thread::sleep(Duration::from_secs(4));
+    let all = incidents(&guardd);
+    assert_eq!(all.len(), 1, "{all:#?}");
+    assert!(all[0]["closed"].is_null(), "{all:#?}");
+    guardd.set_config(GuarddConfig::new(bulkhead)).unwrap();
+    assert_eq!(guardd.ctl(&["reload"]).unwrap().code, 0);
+    let closed = incident_when(&guardd, "its end", |i| !i["closed"].is_null());
+    assert_eq!((&closed["id"], &closed["closed"]["end"]), (&open["id"], &"withdrawn".into()));
+    drop(agent);
+    guardd.finish().unwrap();
 }
 
 #[test]

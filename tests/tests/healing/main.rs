@@ -49,7 +49,10 @@ pub fn results(incident: &Value, action: &str) -> Vec<String> {
 
 /// An agent in bulkhead `research` that calls all the time.
 pub fn caller(guardd: &Guardd, target: &str, more: &[&str]) -> AgentProcess {
-    let mut args = vec!["--target", target, "--interval", "50ms", "--timeout", "600s"];
+    let mut args = vec!["--target", target, "--timeout", "600s"];
+    if !more.contains(&"--interval") {
+        args.extend(["--interval", "50ms"]);
+    }
     args.extend(more);
     AgentProcess::start(&args, |command| cgroup::wrap(&guardd.bulkhead("research"), &command))
         .unwrap()

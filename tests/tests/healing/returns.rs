@@ -66,3 +66,23 @@ fn an_open_incident_goes_on_after_a_sigkill() {
     drop(agent);
     guardd.finish().unwrap();
 }
+
+/// An agent that calls every two seconds shows that its service is well as one that calls all the time does.
+#[test]
+fn rare_calls_end_an_incident() {
+    let mut server = Server::loopback().unwrap();
+    let address = server.address().unwrap();
+    let config = GuarddConfig::simple(&[("api", &[address])], &["research"]);
+    let guardd = Guardd::start(config).unwrap();
+    let target = format!("http://{address}/");
+    server.refuse();
+    let hurried = caller(&guardd, &target, &[]);
+    incident_when(&guardd, "an incident", |incident| !is_closed(incident));
+    drop(hurried);
+    server.listen().unwrap();
+    let agent = caller(&guardd, &target, &["--interval", "2500ms"]);
+    let closed = incident_when(&guardd, "its end", is_closed);
+    assert_eq!(closed["closed"]["end"], "recovered", "{closed:#}");
+    drop(agent);
+    guardd.finish().unwrap();
+}
