@@ -170,7 +170,8 @@ static WHEN: &[Key] = &[
         "out_of_memory",
         Kind::Flag,
         Absent::Value("false"),
-        "The kernel has killed a process of the bulkhead for want of memory since the last look.",
+        "The kernel has killed a process of the bulkhead for want of memory. Verified when no other was \
+         killed for `verify.within`.",
     )
     .example("true"),
     Key::new(
