@@ -47,6 +47,20 @@ impl AgentBook {
         let taken = self.lock().busy.insert(agent.to_owned());
         taken.then(|| Taken { book: self, agent: agent.to_owned() })
     }
+
+    /// The same for whoever can wait a moment: a start by guardd itself, or another order, ends soon.
+    pub(super) fn take_soon(&self, agent: &str) -> Option<Taken<'_>> {
+        const LOOK: Duration = Duration::from_millis(20);
+        const LIMIT: Duration = Duration::from_secs(10);
+        let until = Instant::now() + LIMIT;
+        loop {
+            let taken = self.take(agent);
+            if taken.is_some() || Instant::now() >= until {
+                return taken;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
 }
 
 /// An agent that is being changed.

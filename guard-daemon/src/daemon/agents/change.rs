@@ -102,7 +102,7 @@ impl Guard {
     /// Stops it and waits for it. It stays stopped.
     pub(super) fn stop_agent(&self, plan: &AgentPlan) -> Result<(), ErrorBody> {
         let name = &plan.name;
-        let Some(_taken) = self.agents.take(name) else { return busy(name) };
+        let Some(_taken) = self.agents.take_soon(name) else { return busy(name) };
         let files = self.agent_files(name);
         let marked = std::fs::create_dir_all(self.agents_dir())
             .and_then(|()| std::fs::write(&files.stopped, ""));
@@ -146,7 +146,7 @@ impl Guard {
     /// Starts it, whatever it was, and waits until it runs or is known not to.
     pub(super) fn start_agent(&self, plan: &AgentPlan) -> Result<(), ErrorBody> {
         let name = &plan.name;
-        let Some(_taken) = self.agents.take(name) else { return busy(name) };
+        let Some(_taken) = self.agents.take_soon(name) else { return busy(name) };
         let files = self.agent_files(name);
         if let Err(error) = std::fs::remove_file(&files.stopped)
             && error.kind() != std::io::ErrorKind::NotFound

@@ -120,7 +120,7 @@ impl Guard {
             return refuse(format!("agent {name} has no checkpoints"), "", 1);
         }
         let result = {
-            let Some(_taken) = self.agents.take(name) else { return busy(name) };
+            let Some(_taken) = self.agents.take_soon(name) else { return busy(name) };
             self.stop_supervisor(agent)?;
             checkpoint::restore(&settings, number)
         };
