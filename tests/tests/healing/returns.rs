@@ -13,7 +13,9 @@ use crate::{LIMIT, caller, incident_when, is_closed};
 fn a_service_that_is_back_is_used_at_once() {
     let mut server = Server::loopback().unwrap();
     let address = server.address().unwrap();
-    let config = GuarddConfig::simple(&[("api", &[address])], &["research"]);
+    let config = GuarddConfig::new(format!(
+        "[services.api]\nendpoints = [\"{address}\"]\n[bulkheads.research]\n"
+    ));
     let guardd = Guardd::start(config).unwrap();
     let agent = caller(&guardd, &format!("http://{address}/"), &[]);
     wait::until("good calls", LIMIT, || agent.records().len() > 5).unwrap();
@@ -21,6 +23,11 @@ fn a_service_that_is_back_is_used_at_once() {
     let open = incident_when(&guardd, "an incident", |incident| !is_closed(incident));
     assert_eq!(open["situation"]["rule"], "success-rate");
     assert_eq!(open["situation"]["service"], "api");
+    wait::until("the breaker to open", LIMIT, || {
+        let all = guardd.ctl_json(&["breaker", "list"]).unwrap();
+        all["breakers"][0]["state"] == "open"
+    })
+    .unwrap();
     server.listen().unwrap();
     let back = Instant::now();
     let before = agent.records().len();
