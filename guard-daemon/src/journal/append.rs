@@ -274,7 +274,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs root: it mounts a small file system"]
     fn a_full_disk_costs_nothing() {
         let disk = Disk::of(64 << 10);
         let (mut log, _) = AppendLog::<Line>::open(&disk.log());
@@ -294,7 +293,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "needs root: it mounts a small file system"]
     fn a_disk_that_is_read_only_at_the_start_loses_no_history() {
         let disk = Disk::of(1 << 20);
         AppendLog::<Line>::open(&disk.log()).0.push(&line("history"), true);

@@ -91,7 +91,6 @@ impl Guard {
 
     /// Switches the fallback of a service: on = it is used whatever the breaker says, off = never,
     /// both until the other, or [`Guard::unswitch_fallback`], or a restart of guardd.
-    #[allow(dead_code, reason = "called by recoveries")]
     pub(crate) fn switch_fallback(&self, service: &str, on: bool) -> Outcome {
         let begin = Instant::now();
         let (result, message) = self.try_switch(service, Some(on));
@@ -99,7 +98,6 @@ impl Guard {
     }
 
     /// The breaker decides again.
-    #[allow(dead_code, reason = "called by recoveries")]
     pub(crate) fn unswitch_fallback(&self, service: &str) -> Outcome {
         let begin = Instant::now();
         let (result, message) = self.try_switch(service, None);

@@ -281,6 +281,14 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
             if rule.holds_still(step.unwrap_or(usize::MAX)) && !guard.lock().monitor() {
                 guard.thaw_after(known, target);
             }
+            // Switched by a rule: the breaker decides again.
+            if let Some(service) = &target.service
+                && rule.switches_fallback(step.unwrap_or(usize::MAX))
+                && !rule.dry_run
+            {
+                let outcome = guard.unswitch_fallback(service);
+                guard.tell_note(known.unwrap_or(0), outcome.message);
+            }
             let mut healing = guard.healing();
             if let Some(live) = healing.targets.get_mut(target) {
                 live.incident = None;
@@ -296,7 +304,7 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
     }
 }
 
-/// Calls a person, in a thread of its own; not for what was only tried in words.
+/// Calls a person; not for what was only tried in words.
 fn call(guard: &Arc<Guard>, rule: &RulePlan, situation: Situation, why: &str) {
     let situation = Situation {
         action: "notify".into(),
@@ -309,14 +317,7 @@ fn call(guard: &Arc<Guard>, rule: &RulePlan, situation: Situation, why: &str) {
         guard.tell_called(&situation, &Outcome { result, message, took: Duration::ZERO });
         return;
     }
-    let caller = Arc::clone(guard);
-    let called = thread::Builder::new().name("guard-notify".into()).spawn(move || {
-        let outcome = caller.call_person(&situation);
-        caller.tell_called(&situation, &outcome);
-    });
-    if let Err(error) = called {
-        tracing::error!(%error, "nobody was called");
-    }
+    call_in_thread(guard, situation);
 }
 
 /// Calls a person for an agent that stays down: no rule need be about it.
@@ -329,6 +330,10 @@ pub(super) fn call_for_agent(guard: &Arc<Guard>, agent: &AgentPlan, why: String)
         action: "notify".into(),
         ..Situation::default()
     };
+    call_in_thread(guard, situation);
+}
+
+fn call_in_thread(guard: &Arc<Guard>, situation: Situation) {
     let caller = Arc::clone(guard);
     let called = thread::Builder::new().name("guard-notify".into()).spawn(move || {
         let outcome = caller.call_person(&situation);

@@ -81,9 +81,11 @@ impl IncidentBook {
             Change::Closed { id, closed } => {
                 let Some(incident) = self.incidents.get_mut(&id) else { return };
                 let seconds = seconds_between(&incident.opened, &closed.time);
-                let total = self.totals.entry(key(&incident.situation)).or_default();
-                total.incidents += 1;
-                total.incident_seconds += seconds;
+                if closed.end == End::Recovered {
+                    let total = self.totals.entry(key(&incident.situation)).or_default();
+                    total.incidents += 1;
+                    total.incident_seconds += seconds;
+                }
                 incident.closed = Some(closed);
             }
             Change::Totals { next, totals } => {
@@ -197,7 +199,7 @@ impl IncidentBook {
         let now = jiff::Timestamp::now().to_string();
         for incident in self.active() {
             let total = totals.entry(key(&incident.situation)).or_default();
-            total.incident_seconds += seconds_between(&incident.opened, &now);
+            total.open_seconds += seconds_between(&incident.opened, &now);
         }
         totals
     }

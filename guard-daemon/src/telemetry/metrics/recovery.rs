@@ -58,7 +58,7 @@ impl Sample {
         family("guard_incidents", "Incidents that have ended")
             .counters(encoder, of(|total| Some(total.incidents as f64)))?;
         family("guard_incident_seconds", "Time in incidents, with those that go on")
-            .counters(encoder, of(|total| Some(total.incident_seconds)))?;
+            .counters(encoder, of(|total| Some(total.sick_seconds())))?;
         family("guard_observed_seconds", "Time for which guardd has watched calls of this kind")
             .counters(encoder, of(|total| Some(total.observed_seconds)))?;
         family(
