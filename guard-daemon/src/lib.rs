@@ -15,6 +15,7 @@ pub mod ctl;
 pub mod daemon;
 pub mod drill;
 pub mod fault;
+pub mod gateway;
 pub mod health;
 pub mod journal;
 pub mod kernel;

@@ -32,6 +32,7 @@ mod resources_seen;
 mod retry_budget;
 mod run;
 mod schedules;
+mod serving;
 mod start;
 mod state;
 mod status;

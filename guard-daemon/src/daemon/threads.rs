@@ -69,6 +69,8 @@ impl Threads {
         threads.spawn("guard-heal", move |stop| super::healing::heal_until(&healing, stop))?;
         let checking = Arc::clone(guard);
         threads.spawn("guard-fallback", move |stop| checking.check_fallbacks_until(stop))?;
+        let serving = Arc::clone(guard);
+        threads.spawn("guard-serving", move |stop| serving.serve_until(stop))?;
         let auditing = Arc::clone(guard);
         threads.spawn("guard-audit", move |stop| auditing.audit_until(stop))?;
         let looking = Arc::clone(guard);

@@ -20,6 +20,7 @@ use rig::{
 };
 
 mod families;
+mod files;
 mod life;
 mod pools;
 

@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::config::build;
-use crate::config::diagnostic::Severity;
-use crate::config::read::{Named, Node};
+use crate::config::read::{Field, Named, Node};
 use crate::config::sink::Sink;
 use crate::config::text::endpoint::display;
 use crate::plan::{Endpoint, EndpointHost, Fallback};
@@ -29,12 +28,27 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
                 sink.error(&field.span, &field.path, message, "cannot work", help);
             }
         }
+        directories(&places, &service.name, field, sink);
         tls(service, &places, sink);
-        if places.iter().any(|place| matches!(place, Fallback::Static(_))) {
-            let message =
-                format!("fallback of service `{}`: nothing serves `static:` yet", service.name);
-            let found = sink.make(Severity::Warning, &field.span, &field.path, message);
-            sink.push(found.help("serve the directory yourself, and name that server's address"));
+    }
+}
+
+/// Directories are of the host where this is checked, which need not be the one that it is for.
+fn directories(places: &[Fallback], service: &str, field: &Field, sink: &mut Sink) {
+    let mut seen = false;
+    for place in places {
+        let Fallback::Static(directory) = place else { continue };
+        if seen {
+            let message = format!("fallback of service `{service}`: {place} is never used");
+            let help =
+                "files that are missing in the first directory are not looked for in the next";
+            sink.warning(&field.span, &field.path, message, "a second directory", help);
+        }
+        seen = true;
+        if let Err(error) = crate::gateway::files::is_usable(directory) {
+            let message = format!("fallback of service `{service}`: {place}: {error}");
+            let help = "make the directory, readable for guardd; until then it does not answer";
+            sink.warning(&field.span, &field.path, message, "no such files here", help);
         }
     }
 }

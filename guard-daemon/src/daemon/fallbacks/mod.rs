@@ -56,7 +56,6 @@ pub(crate) struct Fallbacks {
 
 impl Guard {
     /// Where guardd serves the files of a service's `static:` fallback; `None` = no more.
-    #[allow(dead_code, reason = "called by whoever serves them")]
     pub(crate) fn set_fallback_address(
         &self,
         service: &str,
