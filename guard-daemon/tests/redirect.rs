@@ -79,12 +79,13 @@ fn connect(
         return None;
     };
     assert!(accepted(service).is_none());
-    let asked = kernel.asked(from).unwrap_or_else(|| panic!("{to}: nothing is known of {from}"));
+    let asked =
+        kernel.asking().asked(from).unwrap_or_else(|| panic!("{to}: nothing is known of {from}"));
     // The client first, so that the end of its socket is the last thing that happens.
     drop(other_end);
     drop(client);
     let since = Instant::now();
-    while kernel.asked(from).is_some() {
+    while kernel.asking().asked(from).is_some() {
         assert!(since.elapsed() < LIMIT, "{from} is remembered after its end");
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -111,8 +112,8 @@ fn root_the_gateway_knows_what_was_asked_for_and_is_used_only_while_it_is_alive(
     };
     kernel.set_control(Control { flags: FLAG_FALLBACKS, ..Control::default() }).unwrap();
     kernel.set_endpoints(&[rule(&service), rule(&service6)]).unwrap();
-    let place =
-        Place { v4: Some(at(&gateway)), v6: Some(at(&gateway6)), forced: false, served: true };
+    let (v4, v6) = (Some(at(&gateway)), Some(at(&gateway6)));
+    let place = Place { v4, v6, forced: false, served: true, stale: true };
     let places = Places { refused: None, always: Some(place) };
     kernel.set_fallbacks(&BTreeMap::from([(SERVICE, places)])).unwrap();
     let cgroup = File::open(&inside.cgroup).unwrap();
@@ -138,13 +139,18 @@ fn root_the_gateway_knows_what_was_asked_for_and_is_used_only_while_it_is_alive(
     let open = BreakerPolicy { mode: BREAKER_FORCE_OPEN, errno: 111, ..BreakerPolicy::default() };
     kernel.set_breakers(&BTreeMap::from([(pair, open)])).unwrap();
     assert_eq!(ask4(&kernel, at(&service)), wanted(at(&service), true));
+    // One that has nothing to give then gets no such calls.
+    let fresh = Places { refused: None, always: Some(Place { stale: false, ..place }) };
+    kernel.set_fallbacks(&BTreeMap::from([(SERVICE, fresh)])).unwrap();
+    let refused = TcpStream::connect(at(&service)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     kernel.set_breakers(&BTreeMap::new()).unwrap();
     // Switched on by hand, it answers instead of the service, whose breaker is closed.
     let forced = Places { refused: Some(Place { forced: true, ..place }), always: None };
     kernel.set_fallbacks(&BTreeMap::from([(SERVICE, forced)])).unwrap();
     assert_eq!(ask4(&kernel, at(&service)), wanted(at(&service), true));
     let stats = kernel.counters().unwrap()[&pair];
-    assert_eq!((stats.redirected, stats.connects), (2, 6), "those that the service had no part in");
+    assert_eq!((stats.redirected, stats.connects), (2, 7), "those that the service had no part in");
     // It dies: its lease runs out, and connects go straight to the service.
     kernel.serve_for(Duration::from_millis(100)).unwrap();
     std::thread::sleep(Duration::from_millis(150));

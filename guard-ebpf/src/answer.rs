@@ -5,7 +5,8 @@
 use aya_ebpf::bindings::__sk_buff;
 use guard_common::abi::outcome::Outcome;
 use guard_common::abi::socket::{
-    EXCHANGE_HANDSHAKE, SOCKET_TLS, SOCKET_TLS_READY, SOCKET_UDP, SocketState,
+    EXCHANGE_HANDSHAKE, SOCKET_FALLBACK, SOCKET_REDIRECTED, SOCKET_TLS, SOCKET_TLS_READY,
+    SOCKET_UDP, SocketState,
 };
 use guard_common::logic::http::{self, HEAD_BYTES};
 use guard_common::logic::outcome::is_name_query;
@@ -31,6 +32,8 @@ const ASK_TLS: u32 = 2;
 const ASK_NAME: u32 = 4;
 /// The connection has answered no call yet, or its handshake is under way.
 const ASK_FIRST: u32 = 8;
+/// guardd's gateway answers.
+const ASK_GATEWAY: u32 = 16;
 /// Places of what it answers: outcome lowest, then the status.
 const OUTCOME: u32 = 0xff;
 const STATUS_AT: u32 = 8;
@@ -48,6 +51,8 @@ pub(crate) fn of(skb: *mut __sk_buff, state: &SocketState, headers: &Headers, wo
         if before { ASK_TLS | ASK_FIRST } else { ASK_TLS }
     } else if handshake || state.flags & SOCKET_UDP != 0 {
         ASK_OPAQUE
+    } else if state.flags & (SOCKET_REDIRECTED | SOCKET_FALLBACK) == SOCKET_REDIRECTED {
+        ASK_GATEWAY
     } else {
         0
     };
@@ -74,7 +79,7 @@ extern "C" fn guard_answer(
     asked: u32,
 ) -> u32 {
     let answer = match asked {
-        0 => http(skb, offset, bytes, breaker),
+        0 | ASK_GATEWAY => http(skb, offset, bytes, breaker, asked),
         ASK_NAME => name(skb, offset, bytes),
         ASK_OPAQUE => Outcome::Success as u32,
         _ => alert(skb, offset, bytes, asked & ASK_FIRST != 0),
@@ -85,7 +90,7 @@ extern "C" fn guard_answer(
 }
 
 #[inline(always)]
-fn http(skb: *mut __sk_buff, offset: u32, bytes: u32, breaker: u32) -> u32 {
+fn http(skb: *mut __sk_buff, offset: u32, bytes: u32, breaker: u32, asked: u32) -> u32 {
     let good = Outcome::Success as u32;
     if (bytes as usize) < HEAD_BYTES {
         return good;
@@ -98,8 +103,13 @@ fn http(skb: *mut __sk_buff, offset: u32, bytes: u32, breaker: u32) -> u32 {
     if http::is_interim(status) {
         return GOES_ON;
     }
-    let outcome =
-        if breaker::any_answer_is_good(breaker) { good } else { http::outcome(status) as u32 };
+    let outcome = if asked == ASK_GATEWAY && http::is_stale(head) {
+        Outcome::ServerError as u32
+    } else if breaker::any_answer_is_good(breaker) {
+        good
+    } else {
+        http::outcome(status) as u32
+    };
     ((status & STATUS) << STATUS_AT) | outcome
 }
 

@@ -91,7 +91,7 @@ pub(crate) fn connect(ctx: &SockAddrContext, family: Family) -> i32 {
     let ways = if destination.protected || !is_stream(ctx) {
         fallback::NONE
     } else {
-        fallback::ways(control, pair.service, fallback::kind(family, target.address))
+        fallback::ways(ctx, control, pair.service, fallback::kind(family, target.address))
     };
     let (errno, what) = if ways & fallback::FORCED != 0 {
         // Nobody asks the service, so that its breaker has nothing to judge.

@@ -9,10 +9,12 @@
 //! Places where guardd itself answers are used only while its lease lasts.
 
 use aya_ebpf::bindings::{bpf_sock, bpf_sock_addr, bpf_sock_ops};
+use aya_ebpf::helpers::generated::bpf_get_netns_cookie;
 use aya_ebpf::programs::{SockAddrContext, SockOpsContext};
 use guard_common::abi::breaker::STATE_OPEN;
 use guard_common::abi::fallback::{
-    AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_ON, FALLBACK_SERVED, FallbackTarget,
+    AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_LOCAL, FALLBACK_ON, FALLBACK_SERVED,
+    FALLBACK_STALE, FallbackTarget,
 };
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::policy::{Control, FLAG_FALLBACKS, MODE_MONITOR};
@@ -32,12 +34,13 @@ const TO_GATEWAY: u64 = 32;
 /// To the fallback, which answers instead of the service.
 const TO_FALLBACK: u64 = REDIRECTED | NOT_THE_SERVICE;
 
-/// What there is besides the straight way: nothing, a fallback, a gateway, and whether the fallback is
-/// to be used in any case.
+/// What there is besides the straight way: nothing, a fallback, a gateway, whether the fallback is
+/// to be used in any case, and whether the gateway takes refused calls too.
 pub(crate) const NONE: u32 = 0;
 const FALLBACK: u32 = 1;
 const GATEWAY: u32 = 2;
 pub(crate) const FORCED: u32 = 4;
+const GATEWAY_OF_REFUSED: u32 = 8;
 
 /// What kind of address can be put in the place of the one asked for.
 const KIND_V4: u32 = 0;
@@ -56,29 +59,41 @@ pub(crate) fn kind(family: Family, asked: Address) -> u32 {
 
 /// Ways that a TCP connect to a service may go besides the straight one.
 #[inline(always)]
-pub(crate) fn ways(control: &Control, service: u32, kind: u32) -> u32 {
+pub(crate) fn ways(ctx: &SockAddrContext, control: &Control, service: u32, kind: u32) -> u32 {
     if control.flags & FLAG_FALLBACKS == 0 || control.mode == MODE_MONITOR {
         return NONE;
     }
-    guard_fallback_ways(service, kind)
+    guard_fallback_ways(ctx.sock_addr, service, kind)
 }
 
 /// What [`ways`] says of a service that may have some.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn guard_fallback_ways(service: u32, kind: u32) -> u32 {
+extern "C" fn guard_fallback_ways(ctx: *mut bpf_sock_addr, service: u32, kind: u32) -> u32 {
     let Some(policy) = maps::fallback(service) else { return NONE };
+    let here = is_here(ctx);
     let mut found = NONE;
-    if is_usable(&policy.refused, kind) {
+    if is_usable(&policy.refused, kind, here) {
         found |= FALLBACK;
         if policy.refused.flags & FALLBACK_FORCED != 0 {
             found |= FORCED;
         }
     }
-    if is_usable(&policy.always, kind) {
+    if is_usable(&policy.always, kind, here) {
         found |= GATEWAY;
+        if policy.always.flags & FALLBACK_STALE != 0 {
+            found |= GATEWAY_OF_REFUSED;
+        }
     }
     found
+}
+
+/// Whether the socket is in guardd's own network namespace, so that loopback is the same for both.
+#[inline(always)]
+fn is_here(ctx: *mut bpf_sock_addr) -> bool {
+    let netns = maps::serving_netns();
+    // SAFETY: the context is the helper's argument.
+    netns == 0 || netns == unsafe { bpf_get_netns_cookie(ctx.cast()) }
 }
 
 /// Which of the ways a call takes; `refused`: the breaker does not let it through to the service.
@@ -86,9 +101,11 @@ extern "C" fn guard_fallback_ways(service: u32, kind: u32) -> u32 {
 pub(crate) fn choose(ways: u32, refused: bool) -> u64 {
     if ways & FORCED != 0 || refused && ways & FALLBACK != 0 {
         TO_FALLBACK
-    } else if ways & GATEWAY != 0 {
-        // The gateway must not ask a service that the breaker keeps calls from.
-        REDIRECTED | TO_GATEWAY | if refused { NOT_THE_SERVICE } else { 0 }
+    } else if refused && ways & GATEWAY_OF_REFUSED != 0 {
+        // It must not ask a service that the breaker keeps calls from.
+        REDIRECTED | TO_GATEWAY | NOT_THE_SERVICE
+    } else if !refused && ways & GATEWAY != 0 {
+        REDIRECTED | TO_GATEWAY
     } else {
         0
     }
@@ -117,11 +134,14 @@ extern "C" fn guard_fallback_stands_in(service: u32, place: u32) -> u32 {
 }
 
 #[inline(always)]
-fn is_usable(target: &FallbackTarget, kind: u32) -> bool {
+fn is_usable(target: &FallbackTarget, kind: u32, here: bool) -> bool {
     if target.flags & FALLBACK_ON == 0 || port(target, kind) == 0 {
         return false;
     }
     if kind == KIND_V4 && !classify::is_mapped(target.v4) {
+        return false;
+    }
+    if !here && target.flags & FALLBACK_LOCAL != 0 {
         return false;
     }
     target.flags & FALLBACK_SERVED == 0 || maps::serving_until_ns() > socket::now_ns()

@@ -5,11 +5,12 @@
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::generated::bpf_get_socket_cookie;
 use aya_ebpf::programs::SkBuffContext;
+use guard_common::abi::fallback::AskedKey;
 use guard_common::abi::fault::{
     EFFECT_DELAY, EFFECT_RATE, FaultRule, GateSocket, PACKET_CONNECT, PACKET_PAYLOAD, PACKET_TCP,
     SHARE_OF_NOTHING, Subject,
 };
-use guard_common::abi::policy::Control;
+use guard_common::abi::policy::{Control, FLAG_FALLBACKS};
 use guard_common::logic::fault;
 
 use crate::classify::{self, Address};
@@ -50,6 +51,7 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
     if packet.tcp && accepted(ctx, control, packet) {
         return PASS;
     }
+    let Some(packet) = as_asked(ctx, control, packet) else { return PASS };
     let destination = classify::destination(packet.address, packet.destination_port);
     if rule.any_service == 0 && destination.service != rule.service {
         return PASS;
@@ -79,6 +81,28 @@ pub(crate) fn gate(ctx: &SkBuffContext, gate: u32) -> i64 {
         }
         Decision::Pass | Decision::WouldAct => PASS,
     }
+}
+
+/// The packet as it would be without a redirect: to whom the agent has asked for. `None`: it goes to
+/// something that stands in for the service, of which the service's faults are none.
+#[inline(always)]
+fn as_asked(ctx: &SkBuffContext, control: &Control, packet: Outgoing) -> Option<Outgoing> {
+    if control.flags & FLAG_FALLBACKS == 0 || !packet.tcp {
+        return Some(packet);
+    }
+    let skb = ctx.skb.skb;
+    let [version] = bytes::<1>(skb, 0)?;
+    let source = if version >> 4 == 4 {
+        classify::mapped(u32::from_ne_bytes(bytes::<4>(skb, 12)?))
+    } else {
+        bytes::<16>(skb, 8)?
+    };
+    let key = AskedKey { address: source, port: u32::from(packet.source_port) };
+    let Some(asked) = maps::asked(&key) else { return Some(packet) };
+    if asked.refused != 0 {
+        return None;
+    }
+    Some(Outgoing { address: asked.address, destination_port: asked.port as u16, ..packet })
 }
 
 /// What the packet is to fault rules.

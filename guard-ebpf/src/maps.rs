@@ -31,7 +31,9 @@ use guard_common::abi::stats::{HookStats, PairStats};
 use guard_common::logic::http::RetryAfter;
 use guard_common::logic::{burst, jitter, random};
 
-pub(crate) use fallback::{fallback, forget_asked, remember_asked, serving_until_ns};
+pub(crate) use fallback::{
+    asked, fallback, forget_asked, remember_asked, serving_netns, serving_until_ns,
+};
 pub(crate) use limits::{
     creation_counts, limits, limits_of, pressure, pressure_refused, retry_budget,
 };

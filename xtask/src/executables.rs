@@ -36,7 +36,7 @@ const ANY_KERNEL: [&str; 8] = [
 
 /// Suites whose tests mostly wait, and run beside each other on this machine; in a guest, which has
 /// less of a processor, one at a time.
-const WAIT: [&str; 5] = ["breaker", "fallback", "hygiene", "lifecycle", "limits"];
+const WAIT: [&str; 6] = ["breaker", "fallback", "gateway", "hygiene", "lifecycle", "limits"];
 
 /// A test executable.
 #[derive(Clone, Debug)]

@@ -9,9 +9,22 @@ pub const FALLBACK_FORCED: u32 = 2;
 /// guardd itself answers there: only while [`ServingLease`] lasts.
 pub const FALLBACK_SERVED: u32 = 4;
 
-/// Until when the addresses that guardd itself serves may be used (boottime ns; 0 = not at all): the
-/// one entry of the map `SERVING`. A daemon that is killed, stopped or hung lets it run out.
-pub type ServingLease = u64;
+/// It is a loopback address: only for sockets of the network namespace that [`Serving`] names. In
+/// another the same address is another host's.
+pub const FALLBACK_LOCAL: u32 = 8;
+/// Of a gateway: it has something to give to calls that the breaker refuses, too.
+pub const FALLBACK_STALE: u32 = 16;
+
+/// What holds for the addresses that guardd itself serves: the one entry of the map `SERVING`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Serving {
+    /// Until when they may be used (boottime ns; 0 = not at all). A daemon that is killed, stopped or
+    /// hung lets it run out.
+    pub until_ns: u64,
+    /// Cookie of guardd's network namespace; 0 = unknown, and every namespace passes for it.
+    pub netns: u64,
+}
 
 /// One place to go to. An address that is all zero is none.
 #[repr(C)]
@@ -38,9 +51,9 @@ pub struct FallbackTarget {
 pub struct FallbackPolicy {
     /// Instead of a refusal. What is answered there never judges the service.
     pub refused: FallbackTarget,
-    /// Of calls that the breaker admits, and of those that it refuses where `refused` has no place for
-    /// them: guardd's gateway, which asks the service in the agent's place. Answers count as the
-    /// service's.
+    /// Of calls that the breaker admits: guardd's gateway, which asks the service in the agent's place.
+    /// Answers count as the service's. With [`FALLBACK_STALE`] also of those that the breaker refuses
+    /// and for which `refused` has no place: what it gives them judges nothing.
     pub always: FallbackTarget,
 }
 
@@ -71,9 +84,10 @@ pub struct AskedFor {
 }
 
 const _: () = {
+    assert!(size_of::<Serving>() == 16);
     assert!(size_of::<FallbackTarget>() == 48);
     assert!(size_of::<FallbackPolicy>() == 96);
     assert!(size_of::<AskedKey>() == 20);
     assert!(size_of::<AskedFor>() == 32);
 };
-pod!(FallbackTarget, FallbackPolicy, AskedKey, AskedFor);
+pod!(Serving, FallbackTarget, FallbackPolicy, AskedKey, AskedFor);

@@ -22,7 +22,7 @@ pub mod stats;
 
 /// Version of every layout in this module; written to [`policy::Control`] and read by whoever
 /// opens the maps.
-pub const ABI_VERSION: u32 = 9;
+pub const ABI_VERSION: u32 = 10;
 
 /// Implements `aya::Pod` for plain ABI types when the daemon asks for it.
 macro_rules! pod {

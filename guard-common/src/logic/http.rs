@@ -24,6 +24,14 @@ pub const fn status(head: Head) -> u32 {
     (hundreds - b'0') as u32 * 100 + (tens - b'0') as u32 * 10 + (units - b'0') as u32
 }
 
+/// Whether an answer of guardd's gateway is a kept one, given because the service failed. The gateway
+/// answers in HTTP/1.1, and only in this case in HTTP/1.0: every client takes both. Of other servers it
+/// says nothing.
+#[inline(always)]
+pub const fn is_stale(head: Head) -> bool {
+    status(head) != 0 && head[7] == b'0'
+}
+
 /// Whether another answer follows this one (100 Continue, 103 Early Hints; after 101 the
 /// connection speaks something else, so that is the answer).
 #[inline(always)]
@@ -121,6 +129,13 @@ mod tests {
         assert_eq!(status(*b"HTTP/1.1 2x0"), 0);
         assert_eq!(status(*b"HTTP/1.1\t200"), 0);
         assert_eq!(status(*b"SSH-2.0-Open"), 0);
+    }
+
+    #[test]
+    fn what_a_gateway_has_kept() {
+        assert!(is_stale(*b"HTTP/1.0 200"));
+        assert!(!is_stale(*b"HTTP/1.1 200"));
+        assert!(!is_stale(*b"220-1.00 200"), "no HTTP");
     }
 
     #[test]

@@ -13,9 +13,9 @@ use super::read::{Named, Node};
 use crate::config::text::{fallback, signals};
 use crate::plan::{
     BreakerMode, BreakerRules, BreakerSettings, BulkheadPlan, BulkheadTimeouts, CgroupRoot,
-    DaemonPlan, Fail, Fallback, FallbackPlan, HygieneSettings, Mode, OnExit, OpenAction, OpenPool,
-    OrphanPlan, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan, SocketKinds,
-    TimeoutSettings,
+    DaemonPlan, Fail, Fallback, FallbackPlan, GatewayPlan, HygieneSettings, Mode, OnExit,
+    OpenAction, OpenPool, OrphanPlan, Plan, Protocol, SchedulePlan, ServiceClass, ServicePlan,
+    SocketKinds, TimeoutSettings,
 };
 use crate::schedule::{Calendar, Missed, Overlap, Rules};
 
@@ -76,6 +76,10 @@ fn service(entry: &Named) -> ServicePlan {
             places: fallbacks(node),
             check_every: node.duration("fallback_check").unwrap_or_default(),
         },
+        gateway: node.flag("gateway").then(|| GatewayPlan {
+            stale_if_error: node.duration("stale_if_error"),
+            cache_bytes_max: node.integer("gateway_cache_max").unwrap_or_default(),
+        }),
     }
 }
 

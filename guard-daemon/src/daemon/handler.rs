@@ -290,7 +290,10 @@ impl Guard {
                 )));
             }
         }
-        let addresses: Vec<_> = nets.iter().map(ipnet::IpNet::addr).collect();
+        let mut addresses: Vec<_> = nets.iter().map(ipnet::IpNet::addr).collect();
+        if !addresses.is_empty() {
+            addresses.extend(state.redirected_to(spec.service.as_deref()));
+        }
         let engine = self
             .engines
             .choose(&addresses, longest)

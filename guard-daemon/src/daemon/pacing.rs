@@ -176,7 +176,10 @@ impl State {
             Some(plan) if service != OTHER => self.resolved.service_nets(plan),
             _ => Vec::new(),
         };
-        let addresses: Vec<IpAddr> = nets.iter().map(ipnet::IpNet::addr).collect();
+        let mut addresses: Vec<IpAddr> = nets.iter().map(ipnet::IpNet::addr).collect();
+        if !addresses.is_empty() {
+            addresses.extend(self.redirected_to(Some(service)));
+        }
         let choose = |max_wait| {
             let engine = match self.pacing.engines.choose(&addresses, max_wait)? {
                 Engine::Edt => PACE_EDT,

@@ -154,6 +154,7 @@ pub(super) fn start(
         owners: crate::control::Owners::default(),
         audited: super::auditing::Audited::default(),
         agents: super::agents::AgentBook::default(),
+        gateways: super::serving::GatewayBook::default(),
         peers_refused: AtomicU64::new(0),
         resolve_again: tokio::sync::Notify::new(),
         healing: Mutex::default(),

@@ -56,6 +56,8 @@ pub struct Guard {
     pub(crate) healing: Mutex<super::healing::Healing>,
     /// Agents that guardd runs.
     pub(crate) agents: super::agents::AgentBook,
+    /// What gateways did.
+    pub(crate) gateways: super::serving::GatewayBook,
     /// Control connections turned away.
     pub(crate) peers_refused: AtomicU64,
 }

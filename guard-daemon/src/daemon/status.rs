@@ -118,6 +118,7 @@ impl State {
         }
         problems.extend(self.limits.problems());
         problems.extend(self.fallback_lines());
+        problems.extend(self.gateway_lines());
         problems.extend(self.pacing.problems());
         problems.extend(self.storms.lines());
         for incident in self.incidents.active() {

@@ -73,6 +73,7 @@ impl Guard {
             breakers: worth_a_series(self.breaker_records(&state)),
             fallbacks: state.fallback_samples(),
             fallbacks_usable: state.fallbacks_usable(),
+            gateways: self.gateways.samples(|service| state.has_gateway(service)),
             limits: with_ids(&self.ids, |ids| state.limit_samples(ids)),
             retry_budget_left: state.retry_budget_left(),
             storms: state.storms.samples(),

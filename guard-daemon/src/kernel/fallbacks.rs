@@ -3,25 +3,33 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aya::maps::{Array, HashMap, MapData};
 use guard_common::abi::fallback::{
-    AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_ON, FALLBACK_SERVED, FallbackPolicy,
-    FallbackTarget, ServingLease,
+    AskedFor, AskedKey, FALLBACK_FORCED, FALLBACK_LOCAL, FALLBACK_ON, FALLBACK_SERVED,
+    FALLBACK_STALE, FallbackPolicy, FallbackTarget, Serving,
 };
 
 use super::clock::boottime_ns;
 use super::error::KernelError;
 use super::load::Kernel;
+use super::netns;
 use super::policy::map_address;
 
 /// Maps of redirects.
 pub(super) struct Fallbacks {
     pub(super) policies: HashMap<MapData, u32, FallbackPolicy>,
-    pub(super) serving: Array<MapData, ServingLease>,
-    pub(super) asked: HashMap<MapData, AskedKey, AskedFor>,
+    pub(super) serving: Array<MapData, Serving>,
+    pub(super) asked: Asking,
+    /// Cookie of guardd's network namespace; 0 = unknown.
+    pub(super) netns: u64,
 }
+
+/// Tells what redirected connections asked for. It needs no lock of anybody's.
+#[derive(Clone)]
+pub struct Asking(Arc<HashMap<MapData, AskedKey, AskedFor>>);
 
 /// One place to go to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +42,8 @@ pub struct Place {
     pub forced: bool,
     /// guardd itself answers there: used only while [`Kernel::serve_for`] says so.
     pub served: bool,
+    /// It is a gateway that takes calls which the breaker refuses, too.
+    pub stale: bool,
 }
 
 /// Both places of a service; `None` = there is none now.
@@ -63,6 +73,9 @@ impl Place {
         let address = |at: Option<SocketAddr>| at.map_or([0; 16], |at| map_address(at.ip()));
         let port = |at: Option<SocketAddr>| at.map_or(0, |at| u32::from(at.port()));
         let flag = |on: bool, flag| if on { flag } else { 0 };
+        let is_loopback = |at: SocketAddr| at.ip().to_canonical().is_loopback();
+        // One flag for both addresses: where one of them is of this namespace alone, both are.
+        let local = [self.v4, self.v6].into_iter().flatten().any(is_loopback);
         FallbackTarget {
             v6: address(self.v6),
             v4: address(self.v4),
@@ -70,7 +83,9 @@ impl Place {
             v4_port: port(self.v4),
             flags: FALLBACK_ON
                 | flag(self.forced, FALLBACK_FORCED)
-                | flag(self.served, FALLBACK_SERVED),
+                | flag(self.served, FALLBACK_SERVED)
+                | flag(local, FALLBACK_LOCAL)
+                | flag(self.stale, FALLBACK_STALE),
             pad: 0,
         }
     }
@@ -100,7 +115,19 @@ impl Kernel {
     pub fn serve_for(&mut self, lease: Duration) -> Result<(), KernelError> {
         let lease_ns = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX);
         let until_ns = if lease_ns == 0 { 0 } else { boottime_ns().saturating_add(lease_ns) };
-        self.fallbacks.serving.set(0, until_ns, 0).map_err(KernelError::map("SERVING", "renewing"))
+        let serving = Serving { until_ns, netns: self.fallbacks.netns };
+        self.fallbacks.serving.set(0, serving, 0).map_err(KernelError::map("SERVING", "renewing"))
+    }
+
+    /// Whom to ask about redirected connections.
+    pub fn asking(&self) -> Asking {
+        self.fallbacks.asked.clone()
+    }
+}
+
+impl Asking {
+    pub(super) fn new(map: HashMap<MapData, AskedKey, AskedFor>) -> Self {
+        Self(Arc::new(map))
     }
 
     /// What a redirected connection asked for, by the client's address as accept() gives it; `None`: it
@@ -108,7 +135,7 @@ impl Kernel {
     pub fn asked(&self, client: SocketAddr) -> Option<Asked> {
         let key = AskedKey { address: map_address(client.ip()), port: u32::from(client.port()) };
         // ENOENT is all that can be wrong.
-        let asked = self.fallbacks.asked.get(&key, 0).ok()?;
+        let asked = self.0.get(&key, 0).ok()?;
         let address = IpAddr::from(Ipv6Addr::from(asked.address)).to_canonical();
         Some(Asked {
             destination: SocketAddr::new(address, asked.port as u16),
@@ -117,4 +144,12 @@ impl Kernel {
             refused: asked.refused != 0,
         })
     }
+}
+
+/// Cookie of guardd's network namespace; 0 if the kernel does not tell.
+pub(super) fn own_netns() -> u64 {
+    netns::cookie().unwrap_or_else(|error| {
+        tracing::warn!(%error, "agents of other network namespaces are not told from those of this one");
+        0
+    })
 }

@@ -24,7 +24,7 @@ use guard_common::abi::stats::{HookStats, PairStats};
 
 use super::breakers::{Breakers, Known};
 use super::error::{KernelError, cause_chain, cure_of};
-use super::fallbacks::Fallbacks;
+use super::fallbacks::{Asking, Fallbacks, own_netns};
 use super::limits::{Known as LimitsKnown, Limits};
 use super::pacing::{GATE, PacedSockets};
 use super::pins::{MAPS, Pins};
@@ -190,7 +190,8 @@ impl Kernel {
             fallbacks: Fallbacks {
                 policies: take!(ebpf, "FALLBACKS"),
                 serving: take!(ebpf, "SERVING"),
-                asked: take!(ebpf, "ASKED"),
+                asked: Asking::new(take!(ebpf, "ASKED")),
+                netns: own_netns(),
             },
             gates: take!(ebpf, "GATES"),
             paced: PacedSockets::new(take!(ebpf, "PACED")),

@@ -1,4 +1,5 @@
-//! Where calls go while a service's breaker is OPEN.
+//! Where calls of a service go instead of straight to it: to a fallback while its breaker is OPEN, and
+//! through guardd's gateway.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,4 +31,14 @@ pub struct FallbackPlan {
     pub places: Vec<Fallback>,
     /// How often they are tried while all breakers of the service are CLOSED.
     pub check_every: Duration,
+}
+
+/// The gateway of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatewayPlan {
+    /// For how long after it has become stale a kept answer may stand in for a failing service; `None`
+    /// = no answer is kept.
+    pub stale_if_error: Option<Duration>,
+    /// Bytes for kept answers.
+    pub cache_bytes_max: u64,
 }

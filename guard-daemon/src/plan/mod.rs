@@ -27,7 +27,7 @@ mod words;
 pub use agents::{AgentPlan, CheckpointPlan};
 pub use breaker::{BreakerMode, BreakerPlan, BreakerRules, BreakerSettings, OpenAction, OpenPool};
 pub use diff::{PlanDiff, diff};
-pub use fallback::{Fallback, FallbackPlan};
+pub use fallback::{Fallback, FallbackPlan, GatewayPlan};
 pub use hygiene::{
     BulkheadTimeouts, HygienePlan, HygieneSettings, STALL_WARN, TimeoutSettings, Timeouts,
 };
@@ -149,6 +149,8 @@ pub struct ServicePlan {
     pub hygiene: HygieneSettings,
     /// Where its calls go while its breaker is OPEN.
     pub fallback: FallbackPlan,
+    /// Whether guardd asks it in the agents' place, and how.
+    pub gateway: Option<GatewayPlan>,
 }
 
 /// One endpoint of a service.

@@ -19,6 +19,7 @@ use crate::kernel::ProgramRun;
 mod agents;
 mod breakers;
 mod fallbacks;
+mod gateways;
 mod hygiene;
 mod limits;
 mod recovery;
@@ -29,6 +30,7 @@ mod sockets;
 pub use agents::AgentSample;
 pub use breakers::{CutSample, TransitionSample};
 pub use fallbacks::FallbackSample;
+pub use gateways::GatewaySample;
 pub use limits::{LimitSample, StormSample};
 pub use recovery::RecoverySample;
 pub use resources::ResourceSample;
@@ -62,6 +64,8 @@ pub struct Sample {
     pub fallbacks: Vec<FallbackSample>,
     /// Whether such a service has a fallback that answers.
     pub fallbacks_usable: Vec<(String, bool)>,
+    /// Gateways, by service.
+    pub gateways: Vec<GatewaySample>,
     /// Limits of bulkheads and services.
     pub limits: Vec<LimitSample>,
     /// Retries that the host's budget has left, where any are limited.
@@ -204,6 +208,7 @@ impl Collector for Sample {
         self.encode_agents(encoder)?;
         self.encode_breakers(encoder)?;
         self.encode_fallbacks(encoder)?;
+        self.encode_gateways(encoder)?;
         self.encode_limits(encoder)?;
         self.encode_hygiene(encoder)?;
         self.encode_waits(encoder)?;

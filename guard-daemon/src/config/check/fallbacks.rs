@@ -12,6 +12,9 @@ use crate::plan::{Endpoint, EndpointHost, Fallback};
 const TLS_PORTS: [u16; 4] = [443, 6443, 8443, 9443];
 
 pub(super) fn check(root: &Node, sink: &mut Sink) {
+    for service in root.named("services") {
+        gateway(service, sink);
+    }
     let metrics = root.table("daemon").and_then(|daemon| daemon.listen("metrics_listen"));
     for service in root.named("services") {
         let Some(field) = service.node.field("fallback") else { continue };
@@ -30,6 +33,35 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         }
         directories(&places, &service.name, field, sink);
         tls(service, &places, sink);
+    }
+}
+
+/// What a gateway cannot do for its service.
+fn gateway(service: &Named, sink: &mut Sink) {
+    let (node, name) = (&service.node, &service.name);
+    if !node.flag("gateway") {
+        for key in ["stale_if_error", "gateway_cache_max"] {
+            if let Some(field) = node.given(key) {
+                let message = format!("{key} of service `{name}` does nothing without a gateway");
+                let help = "add `gateway = true`, or remove it";
+                sink.warning(&field.span, &field.path, message, "nobody keeps answers", help);
+            }
+        }
+        return;
+    }
+    let Some(field) = node.given("stale_if_error") else {
+        if let Some(field) = node.given("gateway_cache_max") {
+            let message = format!("gateway_cache_max of service `{name}` does nothing");
+            let help = "add `stale_if_error`, or remove it";
+            sink.warning(&field.span, &field.path, message, "no answer is kept", help);
+        }
+        return;
+    };
+    if matches!(node.text("protocol"), Some("tls" | "tcp")) {
+        let message = format!("stale_if_error of service `{name}` cannot work");
+        let help = "a gateway reads plain HTTP alone: set `protocol = \"http\"` if that is what it \
+                    speaks, or remove it";
+        sink.error(&field.span, &field.path, message, "no answer can be kept", help);
     }
 }
 

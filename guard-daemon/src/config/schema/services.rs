@@ -87,4 +87,33 @@ pub(super) static SERVICE: &[Key] = &[
          while a breaker of the service is not CLOSED.",
     )
     .example("\"5s\""),
+    Key::new(
+        "gateway",
+        Kind::Flag,
+        Absent::Value("false"),
+        "Whether guardd asks the service in the agents' place: TCP connects go to guardd on this host, \
+         which connects to the address that the agent asked for. It tries again what is safe to repeat: \
+         connects of any protocol; of HTTP/1 in clear text GET, HEAD, OPTIONS, PUT, DELETE, and what has \
+         an `Idempotency-Key`, by the retry policies `network_error` and `rate_limit_429`, for 10 s at \
+         most and as often as `defaults.retry_budget` allows, each gateway by itself. TLS passes through as it is. When guardd is \
+         gone, connects go straight to the service. Firewall rules that go by process, user or cgroup \
+         see guardd, not the agent.",
+    )
+    .example("true"),
+    Key::new(
+        "stale_if_error",
+        Kind::Duration { min: Duration::from_secs(1), max: Duration::from_hours(24 * 365) },
+        Absent::Words("no answer is kept"),
+        "Answers that the gateway has seen stand in for the service while it fails, for this long after \
+         they have become stale (RFC 5861), each for the bulkhead that asked for it. What HTTP forbids to \
+         keep is not kept. They say so: `X-Guard-Stale: SECONDS`. They count as server errors.",
+    )
+    .example("\"5m\""),
+    Key::new(
+        "gateway_cache_max",
+        Kind::Size { min: 1 << 20, max: 1 << 34 },
+        Absent::Value("\"64MiB\""),
+        "Bytes of guardd's memory for such answers of this service; the least recently used make room.",
+    )
+    .example("\"64MiB\""),
 ];

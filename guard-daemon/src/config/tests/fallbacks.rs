@@ -79,3 +79,27 @@ fn directories_that_do_not_answer_are_warned_of() {
     let second = warnings("fallback = [\"static:/sys\", \"static:/proc\"]");
     assert!(second.len() == 1 && second[0].contains("never used"), "{second:?}");
 }
+
+#[test]
+fn a_gateway_and_what_it_cannot_do() {
+    let loaded = |more: &str| parse("guard.toml", &service(more)).unwrap_or_else(|e| panic!("{e}"));
+    let of = |more: &str| loaded(more).plan.services[0].gateway;
+    assert_eq!(of(""), None);
+    assert_eq!(of("gateway = false"), None);
+    let plain = of("gateway = true").unwrap();
+    assert_eq!((plain.stale_if_error, plain.cache_bytes_max), (None, 64 << 20));
+    let keeping =
+        of("gateway = true\nstale_if_error = \"5m\"\ngateway_cache_max = \"1MiB\"").unwrap();
+    assert_eq!(keeping.stale_if_error, Some(std::time::Duration::from_mins(5)));
+    assert_eq!(keeping.cache_bytes_max, 1 << 20);
+    for (more, what) in [
+        ("stale_if_error = \"5m\"", "without a gateway"),
+        ("gateway = true\ngateway_cache_max = \"1MiB\"", "does nothing"),
+    ] {
+        let warnings = loaded(more).warnings;
+        assert!(warnings.len() == 1 && warnings[0].message.contains(what), "{warnings:?}");
+    }
+    let tls = service("gateway = true\nprotocol = \"tls\"\nstale_if_error = \"5m\"");
+    let error = parse("guard.toml", &tls).err().unwrap().to_string();
+    assert!(error.contains("reads plain HTTP alone"), "{error}");
+}

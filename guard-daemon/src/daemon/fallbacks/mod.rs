@@ -12,7 +12,7 @@ mod check;
 mod seen;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use super::error::DaemonError;
 use super::state::{Guard, State};
 use crate::kernel::{KernelError, Place, Places};
 use crate::observe::SharedIds;
-use crate::plan::Fallback;
+use crate::plan::{Fallback, ServicePlan};
 use crate::recovery::{ActionResult, Outcome};
 
 /// How long what guardd serves is used without a sign of life of it.
@@ -72,7 +72,6 @@ impl Guard {
 
     /// Where guardd's gateway for a service listens (at most one address of each family); empty = it
     /// has none, and calls go straight to the service.
-    #[allow(dead_code, reason = "called by whoever serves it")]
     pub(crate) fn set_gateway_addresses(
         &self,
         service: &str,
@@ -152,15 +151,41 @@ impl State {
             || self.plan.services.iter().any(|service| !service.fallback.places.is_empty())
     }
 
+    /// Where else than to itself packets of calls to a service go, which count as its own: guardd's
+    /// gateway. `None` = any service.
+    pub(super) fn redirected_to(&self, service: Option<&str>) -> Option<IpAddr> {
+        let is_meant = |plan: &&ServicePlan| service.is_none_or(|name| plan.name == name);
+        let mut services = self.plan.services.iter().filter(is_meant);
+        services.any(|plan| plan.gateway.is_some()).then_some(IpAddr::V4(Ipv4Addr::LOCALHOST))
+    }
+
+    /// Whether calls to a service go through a gateway of guardd's.
+    pub(super) fn has_gateway(&self, service: &str) -> bool {
+        self.fallbacks.gateways.contains_key(service) && !self.monitor()
+    }
+
+    /// Services whose gateway does not work.
+    pub(super) fn gateway_lines(&self) -> Vec<String> {
+        let missing = |plan: &&ServicePlan| {
+            plan.gateway.is_some() && !self.fallbacks.gateways.contains_key(&plan.name)
+        };
+        let line = |plan: &ServicePlan| {
+            format!("service {} has no gateway yet: calls go straight to it", plan.name)
+        };
+        self.plan.services.iter().filter(missing).map(line).collect()
+    }
+
     /// What a service has now.
     fn places_of(&self, service: &str) -> Places {
         let known = &self.fallbacks;
-        let always = known
-            .gateways
-            .get(service)
-            .map(|addresses| Place { served: true, ..place_of(addresses) });
-        let switched = known.switched.get(service).copied();
         let plan = self.plan.service(service);
+        let stale = plan.and_then(|plan| plan.gateway?.stale_if_error).is_some();
+        let always = known.gateways.get(service).map(|addresses| Place {
+            served: true,
+            stale,
+            ..place_of(addresses)
+        });
+        let switched = known.switched.get(service).copied();
         let Some(plan) = plan.filter(|_| switched != Some(false)) else {
             return Places { refused: None, always };
         };
@@ -213,13 +238,15 @@ impl State {
         self.serve().map_err(Into::into)
     }
 
-    /// Renews the lease of what guardd serves, once the map is ours.
+    /// Renews the lease of what guardd serves, once the map is ours. Where only others serve, it tells
+    /// the hooks no more than which network namespace is guardd's.
     fn serve(&mut self) -> Result<(), KernelError> {
-        let known = &self.fallbacks;
-        if !known.written || (known.files_at.is_empty() && known.gateways.is_empty()) {
+        if !self.fallbacks.written || !self.has_fallbacks() {
             return Ok(());
         }
-        self.kernel.serve_for(SERVING_LEASE)
+        let known = &self.fallbacks;
+        let serves = !(known.files_at.is_empty() && known.gateways.is_empty());
+        self.kernel.serve_for(if serves { SERVING_LEASE } else { Duration::ZERO })
     }
 
     /// guardd ends: what it serves is used no more, from the next connect on.

@@ -38,6 +38,7 @@ fn plan() -> Plan {
             protocol: Protocol::Auto,
             timeouts: crate::plan::TimeoutSettings::default(),
             hygiene: crate::plan::HygieneSettings::default(),
+            gateway: None,
         }],
         hygiene: crate::plan::HygieneSettings::default(),
         breakers: crate::plan::BreakerRules::default(),

@@ -14,7 +14,6 @@ mod tests;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -23,20 +22,16 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{AGE, HeaderName, HeaderValue, LAST_MODIFIED};
 use hyper::http::uri::PathAndQuery;
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tower::ServiceExt as _;
 use tower_http::services::ServeDir;
 
 use self::beneath::Beneath;
-use super::limits::{
-    ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN, HEAD_BYTES_MAX, HEAD_TIMEOUT, HEADERS_MAX,
-};
+use super::accept::{Stop, accept, converse};
+use super::wire::Wire;
 use super::{Lookup, json};
 
 /// Says whose answer it is.
@@ -59,65 +54,25 @@ pub fn is_usable(directory: &std::path::Path) -> std::io::Result<()> {
     std::fs::read_dir(directory).map(drop)
 }
 
-/// Serves until `stop` is true, or its sender is gone; then answers under way get 3 s.
-pub async fn serve(listener: TcpListener, files: Arc<Files>, mut stop: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
-    let stopped = stop.clone();
-    let mut stopping = pin!(async move { drop(stop.wait_for(|stop| *stop).await) });
-    loop {
-        tokio::select! {
-            biased;
-            () = &mut stopping => break,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                // Closed: an error at once is better than a wait in the queue.
-                Ok(_) if connections.len() >= CONNECTIONS_MAX => {}
-                Ok((stream, _)) => {
-                    connections.spawn(connection(stream, Arc::clone(&files), stopped.clone()));
-                }
-                Err(error) => {
-                    tracing::warn!(service = files.service, %error, "a call to the files is lost");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-    drop(listener);
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, all_ended).await.is_err() {
-        connections.shutdown().await;
-    }
+/// Serves until `stop` says otherwise.
+pub async fn serve(listener: TcpListener, files: Arc<Files>, stop: watch::Receiver<Stop>) {
+    let each = |wire, stop| connection(wire, Arc::clone(&files), stop);
+    let refused = || tracing::debug!(service = files.service, "too many calls to the files");
+    accept(listener, &files.service, &stop, each, refused).await;
 }
 
-async fn connection(stream: TcpStream, files: Arc<Files>, mut stopped: watch::Receiver<bool>) {
-    let Ok(client) = stream.peer_addr() else { return };
-    let lookup = Arc::clone(&files.lookup);
-    let known = tokio::task::spawn_blocking(move || lookup(client).is_some()).await;
-    if !matches!(known, Ok(true)) {
-        tracing::debug!(service = files.service, %client, "not redirected by guard: closed");
-        return;
+async fn connection(wire: Wire, files: Arc<Files>, stop: watch::Receiver<Stop>) {
+    if wire.client().and_then(|client| (files.lookup)(client)).is_none() {
+        tracing::debug!(service = files.service, "not redirected by guard: reset");
+        return wire.reset();
     }
+    let name = files.service.clone();
     let service = service_fn(move |request| {
         let files = Arc::clone(&files);
         async move { Ok::<_, Infallible>(files.answer(&request).await) }
     });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        .serve_connection(TokioIo::new(stream), service);
-    let mut served = pin!(served);
-    let stopping = async { drop(stopped.wait_for(|stop| *stop).await) };
-    let ended = tokio::select! {
-        ended = served.as_mut() => ended,
-        () = stopping => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%client, %error, "a client of the files went away or spoke no HTTP");
+    if let Err(error) = converse(wire, stop, Arc::new(service)).await {
+        tracing::debug!(service = name, %error, "a client of the files went away or spoke no HTTP");
     }
 }
 
@@ -130,7 +85,7 @@ impl Files {
                 request.method(),
                 self.service
             );
-            return self.nothing(&why);
+            return Self::nothing(&why);
         }
         let files = ServeDir::with_backend("", Beneath::new(self.directory.clone()))
             .append_index_html_on_directories(true)
@@ -145,14 +100,14 @@ impl Files {
                 return mark(response.map(BodyExt::boxed_unsync));
             }
         }
-        self.nothing(&format!(
+        Self::nothing(&format!(
             "no file for {} in the fallback of service {}, which is down",
             request.uri().path(),
             self.service
         ))
     }
 
-    fn nothing(&self, why: &str) -> Response<Body> {
+    fn nothing(why: &str) -> Response<Body> {
         let help = "try again later; guard goes back to the service as soon as it answers";
         let response = json::unavailable(why, help);
         mark(response.map(|body| body.map_err(|never| match never {}).boxed_unsync()))

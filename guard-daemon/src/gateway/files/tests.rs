@@ -12,7 +12,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 struct Running {
     at: SocketAddr,
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Stop>,
     task: tokio::task::JoinHandle<()>,
     runtime: tokio::runtime::Runtime,
 }
@@ -32,7 +32,7 @@ fn start(directory: &Path, known: bool) -> Running {
     });
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let at = listener.local_addr().unwrap();
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Stop::No);
     let task = runtime.spawn(serve(listener, files, stopped));
     Running { at, stop, task, runtime }
 }
@@ -170,7 +170,7 @@ fn a_stop_ends_it_in_time() {
     let running = start(&directory.path().join("served"), true);
     let idle = Plain::connect(running.at).unwrap();
     assert!(ask(running.at, "GET /plain.txt").ends_with("PLAIN"));
-    running.stop.send_replace(true);
+    running.stop.send_replace(Stop::End);
     let ended = running.runtime.block_on(async { tokio::time::timeout(LIMIT, running.task).await });
     assert!(ended.is_ok());
     assert!(Plain::connect(running.at).is_err());

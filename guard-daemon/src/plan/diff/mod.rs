@@ -10,7 +10,7 @@ mod schedules;
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 
-use super::{BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, Plan, ServicePlan};
+use super::{BulkheadPlan, CgroupRoot, DaemonPlan, Endpoint, GatewayPlan, Plan, ServicePlan};
 use crate::config::text::{duration, endpoint, network};
 
 /// The difference of two plans; both lists empty = nothing to do.
@@ -116,7 +116,22 @@ fn services(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
             let (old, new) = (every(before), every(service));
             lines.push(format!("service {name}: fallback_check {old} -> {new}"));
         }
+        if before.gateway != service.gateway {
+            lines.push(format!("service {name}: {}", gateway(before.gateway, service.gateway)));
+        }
     }
+}
+
+fn gateway(before: Option<GatewayPlan>, after: Option<GatewayPlan>) -> String {
+    let stale = |plan: GatewayPlan| plan.stale_if_error.map_or("none".into(), duration::format);
+    let (Some(before), Some(after)) = (before, after) else {
+        return if after.is_some() { "gateway added".into() } else { "gateway removed".into() };
+    };
+    if before.stale_if_error != after.stale_if_error {
+        return format!("stale_if_error {} -> {}", stale(before), stale(after));
+    }
+    let (old, new) = (before.cache_bytes_max, after.cache_bytes_max);
+    format!("gateway_cache_max {old} -> {new} bytes")
 }
 
 fn bulkheads(old: &Plan, new: &Plan, lines: &mut Vec<String>) {
