@@ -91,6 +91,17 @@ pub struct StepPlan {
     pub timeout: Duration,
 }
 
+/// How much `reset_limits` resets; each does what those before it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitReset {
+    /// Lets an OPEN breaker probe as soon as its service can be reached.
+    Probes,
+    /// Windows of retries, failures in a row and windows of breakers that are CLOSED.
+    Counters,
+    /// Budgets that are used up are released until their period ends.
+    Budgets,
+}
+
 /// What a step does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -101,8 +112,8 @@ pub enum Action {
         /// Busy ones too.
         all: bool,
     },
-    /// Lets an OPEN breaker probe.
-    ResetLimits,
+    /// Lets what limits its calls begin anew.
+    ResetLimits(LimitReset),
     /// Resolves the service's names again.
     FlushDns,
     /// Runs a command that clears a cache.
@@ -137,7 +148,7 @@ impl Action {
         match self {
             Self::EndCall => "end_call",
             Self::ResetConnections { .. } => "reset_connections",
-            Self::ResetLimits => "reset_limits",
+            Self::ResetLimits(_) => "reset_limits",
             Self::FlushDns => "flush_dns",
             Self::ClearCache(_) => "clear_cache",
             Self::Exec(_) => "exec",
@@ -217,7 +228,7 @@ fn built_in() -> RulePlan {
         min_calls: 10,
         steps: vec![
             // First, and armed until the incident ends: the service may be back at any moment.
-            step(Action::ResetLimits),
+            step(Action::ResetLimits(LimitReset::Probes)),
             step(Action::ResetConnections { all: false }),
             step(Action::FlushDns),
             step(Action::Notify),

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::read::{Named, Node};
 use crate::plan::{
-    Action, Detector, NotifyPlan, RecoveryPlan, RetryPolicyPlan, RulePlan, StepPlan, VerifyPlan,
+    Action, Detector, LimitReset, NotifyPlan, RecoveryPlan, RetryPolicyPlan, RulePlan, StepPlan,
+    VerifyPlan,
 };
 
 /// Where a rule names no detector.
@@ -89,7 +90,11 @@ fn step(node: &Node) -> Option<StepPlan> {
         "reset_connections" => Action::ResetConnections {
             all: options.and_then(|options| options.text("which")) == Some("all"),
         },
-        "reset_limits" => Action::ResetLimits,
+        "reset_limits" => Action::ResetLimits(match options.and_then(|o| o.text("which")) {
+            Some("probes") => LimitReset::Probes,
+            Some("budgets") => LimitReset::Budgets,
+            _ => LimitReset::Counters,
+        }),
         "flush_dns" => Action::FlushDns,
         "clear_cache" => Action::ClearCache(node.texts(name).to_vec()),
         "exec" => Action::Exec(node.texts(name).to_vec()),

@@ -231,10 +231,11 @@ static STEPS: &[Key] = &[
     ),
     step(
         "reset_limits",
-        Kind::Table(OPTIONS),
-        "Lets an OPEN breaker probe now: at once if its calls failed by no connection and guardd can make \
-         one; else never before `open_timeout`. Never shortens a Retry-After.",
-        "{}",
+        Kind::Table(RESET_LIMITS),
+        "Lets the retries of the bulkhead to the service count from 0 again, with its breaker's failures in \
+         a row and window; an OPEN one stays OPEN, and may probe as soon as guardd can connect, where its \
+         calls failed by no connection. Never shortens a Retry-After.",
+        "{ which = \"counters\" }",
     ),
     step("flush_dns", Kind::Table(OPTIONS), "Resolves the service's host names again.", "{}"),
     step(
@@ -287,6 +288,19 @@ static RESET_CONNECTIONS: &[Key] = &[
         "\"idle\": those on which no answer is awaited. \"all\": calls are ended too.",
     )
     .example("\"idle\""),
+];
+
+static RESET_LIMITS: &[Key] = &[
+    TIMEOUT,
+    Key::new(
+        "which",
+        Kind::Choice(&["probes", "counters", "budgets"]),
+        Absent::Value("\"counters\""),
+        "\"probes\": only early probes of an OPEN breaker. \"counters\": retries and the breaker's counts \
+         too. \"budgets\": and budgets of the bulkhead that are used up are released until their period \
+         ends.",
+    )
+    .example("\"budgets\""),
 ];
 
 const TIMEOUT: Key = Key::new(

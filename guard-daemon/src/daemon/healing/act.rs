@@ -17,14 +17,17 @@ use crate::recovery::hooks::{HookOptions, notify, post, run_exec};
 use crate::recovery::{ActionResult, Outcome, Situation};
 
 /// What an action came to: what was done, or how it ended otherwise and why.
-type Acted = Result<String, (ActionResult, String)>;
+pub(super) type Acted = Result<String, Ended>;
 
-fn skipped(why: impl Into<String>) -> Acted {
+/// How it ended otherwise, and why.
+pub(super) type Ended = (ActionResult, String);
+
+pub(super) fn skipped(why: impl Into<String>) -> Acted {
     Err((ActionResult::Skipped, why.into()))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`, which gives errors away")]
-fn failed(why: impl std::fmt::Display) -> (ActionResult, String) {
+pub(super) fn failed(why: impl std::fmt::Display) -> Ended {
     (ActionResult::Failed, format!("{why}"))
 }
 
@@ -50,7 +53,7 @@ impl Guard {
         let acted = match &step.action {
             Action::EndCall => self.end_calls(rule, target),
             Action::ResetConnections { all } => self.reset_connections(target, *all),
-            Action::ResetLimits => self.reset_limits(target),
+            Action::ResetLimits(which) => self.reset_limits(target, *which),
             Action::FlushDns => self.flush_dns(target),
             Action::ClearCache(argv) | Action::Exec(argv) => {
                 return run_exec(argv, &options, situation);
@@ -128,7 +131,7 @@ impl Guard {
         })
     }
 
-    fn pair_of_target(&self, target: &Target) -> Result<PairKey, (ActionResult, String)> {
+    pub(super) fn pair_of_target(&self, target: &Target) -> Result<PairKey, Ended> {
         let service = target
             .service
             .as_deref()
@@ -172,18 +175,6 @@ impl Guard {
         let ended = self.cut(target, Cause::Recovery, cut);
         let which = if all { "" } else { "idle " };
         Ok(format!("{which}connections ended: {ended}"))
-    }
-
-    fn reset_limits(&self, target: &Target) -> Acted {
-        self.pair_of_target(target)?;
-        let service = target.service.as_deref().unwrap_or_default();
-        let may = self.may_probe(&self.lock(), &target.bulkhead, service);
-        // The tries themselves go on until the incident ends.
-        Ok(match may {
-            Some(_) => "its breaker may probe as soon as guardd can connect to the service",
-            None => "nothing to reset now: the breaker probes at its own time",
-        }
-        .to_owned())
     }
 
     fn flush_dns(&self, target: &Target) -> Acted {

@@ -23,6 +23,7 @@ mod act;
 mod judge;
 mod probe;
 mod recover;
+mod reset;
 mod seen;
 mod tell;
 
