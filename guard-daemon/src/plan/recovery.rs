@@ -67,6 +67,8 @@ pub enum Detector {
     OutOfMemory,
     /// The supervised agent has failed for good.
     AgentExited,
+    /// More calls than this were refused by limits of the bulkhead in the window.
+    LimitRefusalsAbove(u64),
 }
 
 impl Detector {

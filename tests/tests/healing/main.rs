@@ -5,6 +5,7 @@
 
 mod bounds;
 mod hangs;
+mod limits;
 mod returns;
 
 use std::time::Duration;

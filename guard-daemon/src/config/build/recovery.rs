@@ -72,6 +72,7 @@ fn detectors(when: &Node) -> Vec<Detector> {
         when.number("memory_pressure_above").map(Detector::MemoryPressureAbove),
         flag("out_of_memory", Detector::OutOfMemory),
         flag("agent_exited", Detector::AgentExited),
+        when.integer("limit_refusals_above").map(Detector::LimitRefusalsAbove),
     ]
     .into_iter()
     .flatten()

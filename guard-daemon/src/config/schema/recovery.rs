@@ -182,6 +182,15 @@ static WHEN: &[Key] = &[
     )
     .example("true"),
     Key::new(
+        "limit_refusals_above",
+        Kind::Integer { min: 0, max: 1_000_000 },
+        Absent::Words("no detector"),
+        "More calls than this were refused in `window` by limits of the bulkhead: retries, the host's budget \
+         of retries, connections, a budget that is used up, and, where no service is named, pressure \
+         stages. As `guard_bulkhead_rejected_total` counts them: none in monitor mode.",
+    )
+    .example("20"),
+    Key::new(
         "combine",
         Kind::Choice(&["all", "any"]),
         Absent::Value("\"all\""),
@@ -192,7 +201,7 @@ static WHEN: &[Key] = &[
         "window",
         Kind::Duration { min: SECOND, max: Duration::from_hours(24) },
         Absent::Value("\"30s\""),
-        "Sliding window over which the success rate is taken.",
+        "Sliding window over which success, latency and refused calls are taken.",
     )
     .example("\"30s\""),
     Key::new(

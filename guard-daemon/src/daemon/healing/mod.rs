@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use guard_common::abi::ids::PairKey;
 
 use super::state::Guard;
-use crate::health::Window;
+use crate::health::{Refusals, Window};
 use crate::plan::{Action, AgentPlan, RulePlan, StepPlan};
 use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
@@ -48,6 +48,9 @@ pub(super) struct Target {
     pub(super) service: Option<String>,
 }
 
+/// A bulkhead, and a service or all of it.
+type Whose = (String, Option<String>);
+
 /// A target's ladder and what belongs to it.
 #[derive(Debug, Default)]
 struct Live {
@@ -68,6 +71,8 @@ pub(crate) struct Healing {
     targets: BTreeMap<Target, Live>,
     /// Agents that failed for good, by bulkhead, and why.
     exited: BTreeMap<String, String>,
+    /// Calls that limits refused: of each bulkhead and service, and of each bulkhead as a whole.
+    refusals: BTreeMap<Whose, Refusals>,
     /// Processes killed for want of memory, as each target has seen them.
     killed: BTreeMap<Target, Kills>,
     probes: Probes,
@@ -179,7 +184,11 @@ fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
             (live.incident, live.pair)
         });
         if let Some(window) = pair.and_then(|pair| healing.windows.get_mut(&pair)) {
-            window.begin_row();
+            window.mark();
+        }
+        let whose = (work.target.bulkhead.clone(), work.target.service.clone());
+        if let Some(refusals) = healing.refusals.get_mut(&whose) {
+            refusals.mark();
         }
         drop(healing);
         guard.tell_action(incident, &work.situation, &outcome);
@@ -390,6 +399,10 @@ impl Healing {
             }
         }
         self.probes.forget(pairs);
+        let whose = (target.bulkhead.clone(), target.service.clone());
+        if let Some(refusals) = self.refusals.get_mut(&whose) {
+            refusals.forget();
+        }
         if let Some(kills) = self.killed.get_mut(target) {
             kills.pending = false;
         }
