@@ -89,8 +89,18 @@ impl Detector {
 pub struct StepPlan {
     /// What is done.
     pub action: Action,
-    /// Longest time for it.
+    /// Longest time for it, with all of its tries.
     pub timeout: Duration,
+    /// Name of the retry policy by which it is repeated while it fails; webhooks have one for each type
+    /// of error without it, everything else has none.
+    pub retry: Option<String>,
+}
+
+impl StepPlan {
+    /// With nothing else beside it.
+    pub const fn plain(action: Action, timeout: Duration) -> Self {
+        Self { action, timeout, retry: None }
+    }
 }
 
 /// How much `reset_limits` resets; each does what those before it do.
@@ -219,7 +229,7 @@ impl RecoveryPlan {
 }
 
 fn built_in() -> RulePlan {
-    let step = |action| StepPlan { action, timeout: Duration::from_secs(10) };
+    let step = |action| StepPlan::plain(action, Duration::from_secs(10));
     RulePlan {
         name: DEFAULT_RULE.to_owned(),
         bulkhead: None,

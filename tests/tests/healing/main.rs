@@ -7,6 +7,7 @@ mod bounds;
 mod hangs;
 mod limits;
 mod returns;
+mod tries;
 
 use std::time::Duration;
 

@@ -80,10 +80,9 @@ fn detectors(when: &Node) -> Vec<Detector> {
     if found.is_empty() { vec![Detector::SuccessRateBelow(SUCCESS_RATE_BELOW)] } else { found }
 }
 
-/// Each table of steps has one key.
+/// Each table of steps has one action.
 fn step(node: &Node) -> Option<StepPlan> {
-    let field = node.fields.iter().find(|field| field.given)?;
-    let name = field.key.name;
+    let name = node.action()?.key.name;
     let options = node.table(name);
     let text = || node.text(name).map(str::to_owned);
     let action = match name {
@@ -112,8 +111,10 @@ fn step(node: &Node) -> Option<StepPlan> {
         // The table of keys and this match are tested against each other.
         _ => return None,
     };
-    let timeout = options.and_then(|options| options.duration("timeout")).unwrap_or(STEP_TIMEOUT);
-    Some(StepPlan { action, timeout })
+    let beside = node.given("timeout").and_then(|_| node.duration("timeout"));
+    let own = options.and_then(|options| options.duration("timeout"));
+    let timeout = beside.or(own).unwrap_or(STEP_TIMEOUT);
+    Some(StepPlan { action, timeout, retry: node.text("retry").map(str::to_owned) })
 }
 
 /// The built-in policies, changed as the file says, and those that it adds.

@@ -12,7 +12,14 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
     let reaches = root.table("notify").is_some_and(|n| n.names("exec") || n.names("http"));
     for rule in root.list("recovery") {
         for step in rule.list("steps") {
-            let Some(field) = step.fields.iter().find(|field| field.given) else { continue };
+            let Some(field) = step.action() else { continue };
+            let inner = step.table(field.key.name).and_then(|options| options.given("timeout"));
+            if let (Some(inner), Some(beside)) = (inner, step.given("timeout")) {
+                let message = format!("`{}` is given twice", beside.path);
+                let found = sink.make(Severity::Error, &beside.span, &beside.path, message);
+                let found = found.label("again").help("say it once: beside the step, or in it");
+                sink.push(found.related(&inner.span, "first here"));
+            }
             let warn = |sink: &mut Sink, message: String, help: &str| {
                 let found = sink.make(Severity::Warning, &field.span, &field.path, message);
                 sink.push(found.help(help));

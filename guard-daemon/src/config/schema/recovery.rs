@@ -279,7 +279,25 @@ static STEPS: &[Key] = &[
     step("checkpoint", Kind::Table(OPTIONS), "Snapshots the agent's state.", "{}"),
     step("restore", Kind::Table(OPTIONS), "Restores the agent's last good snapshot.", "{}"),
     step("notify", Kind::Table(OPTIONS), "Calls a person.", "{}"),
+    Key::new(
+        "retry",
+        Kind::Name,
+        Absent::Words("a webhook follows the policy of its type of error; nothing else is tried again"),
+        "Beside a step: the retry policy by which it is tried again while it fails or takes too long, \
+         within the step's `timeout`. A try that hangs gets half of the time that is left.",
+    )
+    .example("\"network_error\""),
+    Key::new(
+        "timeout",
+        TIMEOUT.kind,
+        TIMEOUT.default,
+        "Beside a step: longest time that it may take, with all of its tries.",
+    )
+    .example("\"1m\""),
 ];
+
+/// Keys beside a step that say how it is done.
+pub(in crate::config) const BESIDE_STEPS: [&str; 2] = ["retry", "timeout"];
 
 const fn step(name: &'static str, kind: Kind, doc: &'static str, example: &'static str) -> Key {
     Key::new(name, kind, Absent::Words("not a step of the rule"), doc).example(example)

@@ -40,7 +40,6 @@ impl Guard {
         step: &StepPlan,
         situation: &Situation,
     ) -> Outcome {
-        let begin = Instant::now();
         if let Some(why) = self.forbidden(rule, target, step) {
             let took = Duration::ZERO;
             return Outcome { result: ActionResult::Skipped, message: why, took };
@@ -49,6 +48,18 @@ impl Guard {
             let message = format!("would have: {}", describe(&step.action));
             return Outcome { result: ActionResult::WouldHave, message, took: Duration::ZERO };
         }
+        self.act_and_again(rule, target, step, situation)
+    }
+
+    /// Does an action once.
+    pub(super) fn act_once(
+        self: &Arc<Self>,
+        rule: &RulePlan,
+        target: &Target,
+        step: &StepPlan,
+        situation: &Situation,
+    ) -> Outcome {
+        let begin = Instant::now();
         let options = HookOptions { timeout: step.timeout };
         let acted = match &step.action {
             Action::EndCall => self.end_calls(rule, target),
@@ -59,8 +70,8 @@ impl Guard {
                 return run_exec(argv, &options, situation);
             }
             Action::Http(url) => {
-                let policies = self.lock().plan.retry_policies.clone();
-                return post(url, &options, &policies, situation);
+                let policies = self.policies_of_webhook(step);
+                return post(url, &options, &policies, situation, &self.tells_tries(situation));
             }
             Action::Notify => return self.call_person(situation),
             Action::Fallback(on) => {
@@ -119,7 +130,11 @@ impl Guard {
             reason = situation.reason,
             "a person is needed"
         );
-        notify(&plan, &policies, situation)
+        notify(&plan, &policies, situation, &self.tells_tries(situation))
+    }
+
+    fn tells_tries(&self, situation: &Situation) -> impl Fn(u32, &str, Duration) {
+        |tried, failed, pause| self.tell_try(situation, tried, failed, pause)
     }
 
     /// The pair with these names.

@@ -20,6 +20,7 @@ use crate::plan::{Action, AgentPlan, RulePlan, StepPlan};
 use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
 mod act;
+mod again;
 mod judge;
 mod probe;
 mod recover;

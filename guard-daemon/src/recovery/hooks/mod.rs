@@ -12,6 +12,9 @@ pub use notify::notify;
 
 use std::time::Duration;
 
+/// Told of each try that another one follows: its number from 1, why it failed, the pause after it.
+pub type Tell<'a> = dyn Fn(u32, &str, Duration) + 'a;
+
 /// How a hook is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HookOptions {

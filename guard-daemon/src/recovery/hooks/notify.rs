@@ -2,12 +2,17 @@
 
 use std::time::Instant;
 
-use super::{HookOptions, post, run_exec};
+use super::{HookOptions, Tell, post, run_exec};
 use crate::plan::{NotifyPlan, RetryPolicyPlan};
 use crate::recovery::{ActionResult, Outcome, Situation};
 
 /// Done if any way worked; skipped if there is none.
-pub fn notify(plan: &NotifyPlan, policies: &[RetryPolicyPlan], situation: &Situation) -> Outcome {
+pub fn notify(
+    plan: &NotifyPlan,
+    policies: &[RetryPolicyPlan],
+    situation: &Situation,
+    tell: &Tell<'_>,
+) -> Outcome {
     let begin = Instant::now();
     let options = HookOptions { timeout: plan.timeout };
     let mut ways = Vec::new();
@@ -15,7 +20,7 @@ pub fn notify(plan: &NotifyPlan, policies: &[RetryPolicyPlan], situation: &Situa
         ways.push(("exec", run_exec(&plan.exec, &options, situation)));
     }
     if let Some(url) = &plan.http {
-        ways.push(("http", post(url, &options, policies, situation)));
+        ways.push(("http", post(url, &options, policies, situation, tell)));
     }
     let worked = ways.iter().any(|(_, outcome)| outcome.result == ActionResult::Done);
     let told: Vec<String> =
