@@ -94,12 +94,14 @@ pub struct StepPlan {
     /// Name of the retry policy by which it is repeated while it fails; webhooks have one for each type
     /// of error without it, everything else has none.
     pub retry: Option<String>,
+    /// As whom a command runs: USER or USER:GROUP; `None` = as guardd.
+    pub user: Option<String>,
 }
 
 impl StepPlan {
     /// With nothing else beside it.
     pub const fn plain(action: Action, timeout: Duration) -> Self {
-        Self { action, timeout, retry: None }
+        Self { action, timeout, retry: None, user: None }
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod bounds;
 mod hangs;
+mod hooks;
 mod limits;
 mod returns;
 mod tries;

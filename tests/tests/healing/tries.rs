@@ -10,7 +10,7 @@ use testbed::guardd::{Guardd, GuarddConfig};
 use crate::incidents;
 
 /// A guardd whose rule `hook` runs this script, with these keys beside it. Nobody calls.
-fn start(script: &str, beside: &str) -> Guardd {
+pub(super) fn start(script: &str, beside: &str) -> Guardd {
     let script = script.replace('\\', "\\\\").replace('"', "\\\"");
     Guardd::start(GuarddConfig::new(format!(
         "[services.api]\nendpoints = [\"127.0.0.1:1\"]\n[bulkheads.research]\n\
@@ -23,7 +23,7 @@ fn start(script: &str, beside: &str) -> Guardd {
 }
 
 /// Runs the rule by hand; its only step.
-fn run(guardd: &Guardd) -> Value {
+pub(super) fn run(guardd: &Guardd) -> Value {
     guardd.ctl_json(&["recover", "hook"]).unwrap()["steps"][0].clone()
 }
 

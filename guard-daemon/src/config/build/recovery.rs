@@ -114,7 +114,8 @@ fn step(node: &Node) -> Option<StepPlan> {
     let beside = node.given("timeout").and_then(|_| node.duration("timeout"));
     let own = options.and_then(|options| options.duration("timeout"));
     let timeout = beside.or(own).unwrap_or(STEP_TIMEOUT);
-    Some(StepPlan { action, timeout, retry: node.text("retry").map(str::to_owned) })
+    let text = |name: &str| node.text(name).map(str::to_owned);
+    Some(StepPlan { action, timeout, retry: text("retry"), user: text("user") })
 }
 
 /// The built-in policies, changed as the file says, and those that it adds.

@@ -294,10 +294,18 @@ static STEPS: &[Key] = &[
         "Beside a step: longest time that it may take, with all of its tries.",
     )
     .example("\"1m\""),
+    Key::new(
+        "user",
+        Kind::Line { min: 1, max: 64 },
+        Absent::Words("who runs guardd: root"),
+        "Beside `exec` or `clear_cache`: USER or USER:GROUP, names or numbers, as whom the command runs, with \
+         its groups and without any right of root's.",
+    )
+    .example("\"nobody\""),
 ];
 
 /// Keys beside a step that say how it is done.
-pub(in crate::config) const BESIDE_STEPS: [&str; 2] = ["retry", "timeout"];
+pub(in crate::config) const BESIDE_STEPS: [&str; 3] = ["retry", "timeout", "user"];
 
 const fn step(name: &'static str, kind: Kind, doc: &'static str, example: &'static str) -> Key {
     Key::new(name, kind, Absent::Words("not a step of the rule"), doc).example(example)

@@ -41,6 +41,8 @@ fn what_does_not_fit_is_told() {
         ("thaw = {}, freeze = {}, retry = \"own\"", "must have exactly one action, not 2"),
         ("thaw = { timeout = \"2s\" }, timeout = \"3s\"", "is given twice"),
         ("thaw = {}, timeout = \"2h\"", "out of range"),
+        ("exec = [\"/a\"], user = \"no-such-user\"", "there is no user \"no-such-user\""),
+        ("http = \"http://a/\", user = \"root\"", "says nothing to `http`"),
     ] {
         let errors = brief(&text(step));
         assert!(errors.len() == 1 && errors[0].contains(wrong), "{step}: {errors:?}");

@@ -60,14 +60,17 @@ impl Guard {
         situation: &Situation,
     ) -> Outcome {
         let begin = Instant::now();
-        let options = HookOptions { timeout: step.timeout };
+        let user = step.user.as_deref();
+        let options = HookOptions { timeout: step.timeout, user, cgroup: None };
         let acted = match &step.action {
             Action::EndCall => self.end_calls(rule, target),
             Action::ResetConnections { all } => self.reset_connections(target, *all),
             Action::ResetLimits(which) => self.reset_limits(target, *which),
             Action::FlushDns => self.flush_dns(target),
             Action::ClearCache(argv) | Action::Exec(argv) => {
-                return run_exec(argv, &options, situation);
+                return self.in_cgroup(|cgroup| {
+                    run_exec(argv, &HookOptions { cgroup, ..options }, situation)
+                });
             }
             Action::Http(url) => {
                 let policies = self.policies_of_webhook(step);
@@ -130,7 +133,9 @@ impl Guard {
             reason = situation.reason,
             "a person is needed"
         );
-        notify(&plan, &policies, situation, &self.tells_tries(situation))
+        let tell = self.tells_tries(situation);
+        let call = |cgroup: Option<&_>| notify(&plan, cgroup, &policies, situation, &tell);
+        if plan.exec.is_empty() { call(None) } else { self.in_cgroup(call) }
     }
 
     fn tells_tries(&self, situation: &Situation) -> impl Fn(u32, &str, Duration) {

@@ -21,6 +21,7 @@ use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
 mod act;
 mod again;
+mod hook;
 mod judge;
 mod probe;
 mod recover;

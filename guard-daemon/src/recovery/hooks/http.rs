@@ -26,7 +26,7 @@ struct Failed {
 /// does not fit into the time is not begun. Not to be called within a tokio runtime.
 pub fn post(
     url: &str,
-    options: &HookOptions,
+    options: &HookOptions<'_>,
     policies: &[RetryPolicyPlan],
     situation: &Situation,
     tell: &Tell<'_>,
@@ -158,7 +158,8 @@ mod tests {
         policies
     }
 
-    const OPTIONS: HookOptions = HookOptions { timeout: Duration::from_secs(10) };
+    const OPTIONS: HookOptions<'_> =
+        HookOptions { timeout: Duration::from_secs(10), user: None, cgroup: None };
 
     #[test]
     fn a_server_that_is_busy_is_asked_again() {
@@ -214,7 +215,7 @@ mod tests {
     fn a_server_that_hangs_costs_the_timeout_and_no_more() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let options = HookOptions { timeout: Duration::from_millis(200) };
+        let options = HookOptions { timeout: Duration::from_millis(200), ..OPTIONS };
         let hung = post(&url, &options, &policies(), &Situation::default(), &|_, _, _| {});
         assert_eq!(hung.result, ActionResult::TimedOut);
         assert!(hung.took < Duration::from_secs(5));

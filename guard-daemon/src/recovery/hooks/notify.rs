@@ -1,5 +1,6 @@
 //! Calls a person, by every way that is configured. The log and the events tell it in any case.
 
+use std::path::Path;
 use std::time::Instant;
 
 use super::{HookOptions, Tell, post, run_exec};
@@ -9,12 +10,13 @@ use crate::recovery::{ActionResult, Outcome, Situation};
 /// Done if any way worked; skipped if there is none.
 pub fn notify(
     plan: &NotifyPlan,
+    cgroup: Option<&Path>,
     policies: &[RetryPolicyPlan],
     situation: &Situation,
     tell: &Tell<'_>,
 ) -> Outcome {
     let begin = Instant::now();
-    let options = HookOptions { timeout: plan.timeout };
+    let options = HookOptions { timeout: plan.timeout, user: None, cgroup };
     let mut ways = Vec::new();
     if !plan.exec.is_empty() {
         ways.push(("exec", run_exec(&plan.exec, &options, situation)));
