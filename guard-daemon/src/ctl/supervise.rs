@@ -42,12 +42,12 @@ pub(super) fn by_hand(socket: &Path, arguments: &ExecArgs) -> Result<u8, ErrorBo
     })?;
     // How guard tries again, for agents that want to follow it; what the operator has set wins.
     let policies = block_on(async { Ok(client.get::<Policies>("/v1/policies").await?) });
-    let policies = policies.map(|policies| policies.environment).unwrap_or_else(|error| {
+    let policies = policies.unwrap_or_else(|error| {
         eprintln!("guardctl: the command gets no GUARD_RETRY_ variables: {}", error.error);
-        Vec::new()
+        Policies::default()
     });
     let is_new = |(name, _): &(String, String)| std::env::var_os(name).is_none();
-    let environment = policies.into_iter().filter(is_new).collect();
+    let environment = policies.environment.into_iter().filter(is_new).collect();
     let sub = match arguments.sub.as_deref() {
         None | Some("") => format!("supervised-{}", std::process::id()),
         Some(name) => name.to_owned(),

@@ -28,7 +28,9 @@ impl Guard {
         match end_hook(&path, PATIENCE) {
             Ok(left) => {
                 if left > 0 {
-                    outcome.message += &format!("; processes that it left were ended: {left}");
+                    let message = &outcome.message;
+                    outcome.message =
+                        format!("{message}; processes that it left were ended: {left}");
                 }
                 let mut state = self.lock();
                 // At guardd's stop somebody else may have been faster.
