@@ -1,7 +1,7 @@
 //! The cgroup of one run of a hook: whatever the hook starts is in it, also what leaves its session and
 //! process group, and goes with it. Nobody else is ever put there, so all that is in it may be killed.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_millis(10);
 /// # Errors
 /// If the kernel refuses.
 pub fn join(path: &Path) -> io::Result<()> {
-    std::fs::write(path.join("cgroup.procs"), "0")
+    std::fs::File::options().write(true).open(path.join("cgroup.procs"))?.write_all(b"0")
 }
 
 /// Kills whatever is in it and below, and removes it. Returns how many processes there were; a cgroup
@@ -34,9 +34,9 @@ pub fn end_hook(path: &Path, patience: Duration) -> io::Result<usize> {
         Err(error) => return Err(error),
     };
     let until = Instant::now() + patience;
-    std::fs::write(path.join("cgroup.kill"), "1")?;
     loop {
-        match remove(path) {
+        // Again each time: one may join it at this moment.
+        match kill(path).and_then(|()| remove(path)) {
             Ok(()) => return Ok(left),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(left),
             // Those that were killed are still on their way out.
@@ -44,6 +44,11 @@ pub fn end_hook(path: &Path, patience: Duration) -> io::Result<usize> {
             Err(_) => thread::sleep(LOOK),
         }
     }
+}
+
+fn kill(path: &Path) -> io::Result<()> {
+    // Not to be made where it is gone: a cgroup's files are there, or nothing is.
+    std::fs::File::options().write(true).open(path.join("cgroup.kill"))?.write_all(b"1")
 }
 
 /// Removes empty cgroups, those that the hook has made in its own first.

@@ -22,6 +22,9 @@ pub(super) fn run(arguments: &HookArgs) -> ErrorBody {
     if let Some(path) = &arguments.cgroup
         && let Err(error) = cgroup::join(path)
     {
+        if !path.exists() {
+            return failed(format!("{} is gone: guardd stops", path.display()));
+        }
         // Its process group is still ended.
         eprintln!("guardctl: not in a cgroup of its own: {}: {error}", path.display());
     }

@@ -57,6 +57,28 @@ fn and_so_is_that_of_a_hook_that_hangs() {
     guardd.finish().unwrap();
 }
 
+/// Ending a hook is a failure of its try; that must not begin another while guardd stops.
+#[test]
+fn a_hook_that_is_ended_by_guardds_stop_is_not_tried_again() {
+    let files = tempfile::tempdir().unwrap();
+    let tries = files.path().join("tries");
+    let script = format!("trap 'exit 1' TERM; echo >> {}; sleep 600", tries.display());
+    let mut guardd = start(&script, ", timeout = \"10m\", retry = \"quick\"");
+    let mut asking = Command::new(testbed::process::binary("guardctl").unwrap())
+        .arg("--socket")
+        .arg(guardd.socket())
+        .args(["recover", "hook"])
+        .spawn()
+        .unwrap();
+    wait::until("the hook", LIMIT, || tries.exists()).unwrap();
+    guardd.stop().unwrap();
+    assert!(cgroups(&guardd).is_empty());
+    asking.wait().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(fs::read_to_string(&tries).unwrap().lines().count(), 1);
+    guardd.finish().unwrap();
+}
+
 /// guardd stops, is killed and started again, or is killed and cleaned up: nothing stays.
 #[test]
 fn hooks_that_run_when_guardd_ends_are_ended_too() {

@@ -284,7 +284,8 @@ static STEPS: &[Key] = &[
         Kind::Name,
         Absent::Words("a webhook follows the policy of its type of error; nothing else is tried again"),
         "Beside a step: the retry policy by which it is tried again while it fails or takes too long, \
-         within the step's `timeout`. A try that hangs gets half of the time that is left.",
+         within the step's `timeout`. A try that hangs gets half of the time that is left; of a \
+         webhook, all of it.",
     )
     .example("\"network_error\""),
     Key::new(

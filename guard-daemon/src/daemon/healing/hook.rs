@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::Guard;
 use crate::cgroup::{Bulkhead, HOOKS, end_hook};
 use crate::journal::{self, Entry, Ticket, Undo};
-use crate::recovery::Outcome;
+use crate::recovery::{ActionResult, Outcome};
 
 /// How long what was killed may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,6 +18,10 @@ impl Guard {
     pub(super) fn in_cgroup(&self, run: impl FnOnce(Option<&Path>) -> Outcome) -> Outcome {
         let place = match self.make_hook_cgroup() {
             Ok(place) => Some(place),
+            Err(_) if self.lock().hooks_ended => {
+                let (result, took) = (ActionResult::Skipped, Duration::ZERO);
+                return Outcome { result, message: "guardd stops".into(), took };
+            }
             Err(error) => {
                 tracing::warn!(error, "a hook runs without a cgroup of its own: setsid escapes it");
                 None
@@ -54,6 +58,9 @@ impl Guard {
         let relative = Path::new(HOOKS).join(format!("hook-{}-{number}", std::process::id()));
         let mut state = self.lock();
         let state = &mut *state;
+        if state.hooks_ended {
+            return Err("guardd stops".into());
+        }
         let (mut own, mut above) = (None, Vec::new());
         let (root, undo) = (&state.root, &mut state.undo);
         let opened = Bulkhead::make_or_adopt(root, &relative, &mut |path| {
@@ -85,11 +92,13 @@ impl Guard {
         }
     }
 
-    /// Ends the hooks that run: guardd stops.
+    /// Ends the hooks that run, and lets none begin any more: guardd stops.
     pub(in crate::daemon) fn end_hooks(&self) {
         let is_hook = |entry: &Entry| matches!(entry.what, Undo::HookCgroup { .. });
-        let hooks: Vec<Entry> =
-            self.lock().undo.open_entries().into_iter().filter(is_hook).collect();
+        let mut state = self.lock();
+        state.hooks_ended = true;
+        let hooks: Vec<Entry> = state.undo.open_entries().into_iter().filter(is_hook).collect();
+        drop(state);
         for entry in hooks {
             match journal::undo(&entry) {
                 Ok(journal::UndoResult::LeftOver(why)) => tracing::error!("a hook stays: {why}"),
