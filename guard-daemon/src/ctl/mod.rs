@@ -15,6 +15,7 @@ mod client;
 mod commands;
 mod doctor;
 mod exec;
+mod hook;
 mod interrupt;
 mod offline;
 mod output;
@@ -47,6 +48,7 @@ pub fn run() -> ExitCode {
             supervise::by_hand(&cli.global.socket, &command)
         }
         Command::Exec(command) => Err(exec::run(&cli.global.socket, &command)),
+        Command::Hook(arguments) => Err(hook::run(&arguments)),
         Command::Supervise { spec } => supervise::of_guardd(&spec),
         command => commands::run(&cli.global.socket, command, &output),
     };

@@ -1,13 +1,12 @@
 //! `guardctl exec --supervise`, and the supervisors that guardd starts.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use super::cli::{ExecArgs, RestartWhen};
 use super::client::Client;
 use super::commands::block_on;
-use crate::control::api::{ErrorBody, Status};
+use crate::control::api::{ErrorBody, Policies, Status};
 use crate::supervise::{AgentSpec, Policy, Restart, StopSpec, supervise};
 
 const GUARD_FAILED: u8 = 125;
@@ -41,6 +40,14 @@ pub(super) fn by_hand(socket: &Path, arguments: &ExecArgs) -> Result<u8, ErrorBo
         help: "guardctl status".into(),
         exit_code: GUARD_FAILED,
     })?;
+    // How guard tries again, for agents that want to follow it; what the operator has set wins.
+    let policies = block_on(async { Ok(client.get::<Policies>("/v1/policies").await?) });
+    let policies = policies.unwrap_or_else(|error| {
+        eprintln!("guardctl: the command gets no GUARD_RETRY_ variables: {}", error.error);
+        Policies::default()
+    });
+    let is_new = |(name, _): &(String, String)| std::env::var_os(name).is_none();
+    let environment = policies.environment.into_iter().filter(is_new).collect();
     let sub = match arguments.sub.as_deref() {
         None | Some("") => format!("supervised-{}", std::process::id()),
         Some(name) => name.to_owned(),
@@ -59,7 +66,7 @@ pub(super) fn by_hand(socket: &Path, arguments: &ExecArgs) -> Result<u8, ErrorBo
         command,
         directory: None,
         user: arguments.user.clone(),
-        environment: BTreeMap::new(),
+        environment,
         clean: false,
         policy: Policy { restart, limit: arguments.start_limit, ..Policy::default() },
         health: None,

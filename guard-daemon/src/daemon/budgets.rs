@@ -333,27 +333,39 @@ impl Guard {
         let refuse = |error: String, help: &str| {
             Err(ErrorBody { error, help: help.to_owned(), exit_code: 2 })
         };
-        let Some(budgets) = state.budgets.accounts.get_mut(bulkhead) else {
-            let error = format!("bulkhead {bulkhead} has no budget");
-            return refuse(error, "guardctl budget list shows those that there are");
-        };
+        match self.release_budgets_of(&mut state, bulkhead) {
+            None => {
+                let error = format!("bulkhead {bulkhead} has no budget");
+                return refuse(error, "guardctl budget list shows those that there are");
+            }
+            Some(0) => {
+                let error = format!("no budget of bulkhead {bulkhead} is used up");
+                return refuse(error, "there is nothing to release: guardctl budget list");
+            }
+            Some(released) => {
+                tracing::warn!(bulkhead, released, uid = peer.uid, "budgets released by hand");
+            }
+        }
+        drop(state);
+        Ok(self.budgets_now())
+    }
+
+    /// The same, for whoever has the state: how many were released; `None` if there is no budget.
+    pub(super) fn release_budgets_of(&self, state: &mut State, bulkhead: &str) -> Option<usize> {
+        let budgets = state.budgets.accounts.get_mut(bulkhead)?;
         let released =
             budgets.iter_mut().filter_map(|(_, account)| account.release().then_some(()));
         let released = released.count();
-        if released == 0 {
-            let error = format!("no budget of bulkhead {bulkhead} is used up");
-            return refuse(error, "there is nothing to release: guardctl budget list");
+        if released > 0 {
+            self.events.note("budget_released", |event| {
+                bulkhead.clone_into(&mut event.bulkhead);
+                event.message = format!("{released} released until the period ends");
+            });
+            self.apply_blocks(state);
+            self.apply_freezes(state);
+            state.save_budgets();
         }
-        tracing::warn!(bulkhead, released, uid = peer.uid, "budgets released");
-        self.events.note("budget_released", |event| {
-            bulkhead.clone_into(&mut event.bulkhead);
-            event.message = format!("{released} released until the period ends");
-        });
-        self.apply_blocks(&mut state);
-        self.apply_freezes(&mut state);
-        state.save_budgets();
-        drop(state);
-        Ok(self.budgets_now())
+        Some(released)
     }
 }
 

@@ -245,6 +245,7 @@ fn shut_down(guard: &Guard, control_socket: &Path) {
     let keep = state.plan.daemon.on_exit == OnExit::Keep;
     let problem = state.keeping.problem().map(str::to_owned);
     drop(state);
+    guard.end_hooks();
     match problem {
         None if keep => tracing::info!("breakers go on by themselves; guardctl cleanup ends them"),
         _ => take_down(guard),

@@ -116,6 +116,7 @@ pub(super) fn start(
         root_ticket,
         bulkheads: BTreeMap::new(),
         expected: Vec::new(),
+        hooks_ended: false,
         left_cgroups,
         members: Members::default(),
         announced: BTreeMap::new(),

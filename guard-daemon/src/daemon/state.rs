@@ -82,6 +82,8 @@ pub(crate) struct State {
     /// What is done under pressure.
     pub(crate) ladders: super::pressure::Ladders,
     /// Cgroups that guard made and that could not be removed with their bulkhead.
+    /// No hook is begun any more: guardd stops.
+    pub(crate) hooks_ended: bool,
     pub(crate) left_cgroups: Vec<(PathBuf, crate::journal::Ticket)>,
     /// What runs in the bulkheads, and whose they are.
     pub(crate) members: Members,

@@ -4,6 +4,8 @@
 //! (`recovery`); what these find and do is written down as incidents. It decides nothing itself.
 
 pub mod incident;
+mod refusals;
 mod window;
 
+pub use refusals::{Refusals, Refused};
 pub use window::{Span, Window};

@@ -92,15 +92,21 @@ impl Window {
         self.latest = Some((now, counts));
     }
 
-    /// Good calls since the last bad one, or since [`Window::begin_row`], however long ago they were:
+    /// Good calls since the last bad one, or since [`Window::mark`], however long ago they were:
     /// agents that call once a minute show this way that they are served.
     pub fn good_in_row(&self) -> u64 {
         self.good_in_row
     }
 
     /// Counts the good calls in a row from this moment on.
-    pub fn begin_row(&mut self) {
+    fn begin_row(&mut self) {
         self.good_in_row = 0;
+    }
+
+    /// A step was done: spans that begin here have an edge here, however coarse the window is.
+    pub fn mark(&mut self) {
+        self.begin_row();
+        self.samples.extend(self.latest);
     }
 
     /// What is before this moment counts no more.

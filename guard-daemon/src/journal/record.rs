@@ -54,6 +54,11 @@ pub enum Undo {
         /// The user's id.
         uid: u32,
     },
+    /// The cgroup of one run of a hook, with all that is in it.
+    HookCgroup {
+        /// Its path.
+        path: PathBuf,
+    },
     /// A netfilter chain and the jump to it.
     IptablesChain {
         /// Address family.

@@ -1,9 +1,10 @@
 //! Removing what an entry of the undo log names. Every removal can be repeated, takes away
-//! nothing that is not empty or not ours, and touches nothing that the entry does not name.
+//! nothing that is not empty or not ours (what is in the cgroup of a hook is), and touches nothing that the entry does not name.
 
 use std::io;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, umount2};
@@ -15,6 +16,8 @@ use crate::net::iptables::{self, IptablesError};
 
 /// File systems that guard mounts; no other is ever unmounted.
 const OUR_MOUNTS: [&str; 3] = ["bpf", "tracefs", "cgroup2"];
+/// How long what a hook has left may take to end once it is killed.
+const HOOK_PATIENCE: Duration = Duration::from_secs(2);
 /// Where systemd says that it runs.
 const SYSTEMD_RUNS: &str = "/run/systemd/system";
 
@@ -83,6 +86,14 @@ pub fn undo(entry: &Entry) -> Result<UndoResult, UndoError> {
             Ok(false) => UndoResult::Gone,
             Err(error) => UndoResult::LeftOver(error.to_string()),
         }),
+        Undo::HookCgroup { path } => match is_on(path, CGROUP2_SUPER_MAGIC)? {
+            Some(true) => Ok(match crate::cgroup::end_hook(path, HOOK_PATIENCE) {
+                Ok(_) => UndoResult::Removed,
+                Err(error) => UndoResult::LeftOver(format!("{}: {error}", path.display())),
+            }),
+            Some(false) => Ok(not_ours(path, "not a cgroup any more")),
+            None => Ok(UndoResult::Gone),
+        },
         Undo::DirMade { path } => remove_empty_directory(path),
         Undo::PinMade { path } => match path.parent().map(|dir| is_on(dir, BPF_FS_MAGIC)) {
             Some(Ok(Some(true))) => remove_file(path),

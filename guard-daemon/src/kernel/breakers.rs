@@ -62,6 +62,15 @@ pub struct BreakerView {
     pub slot: BreakerSlot,
 }
 
+/// What a breaker had counted and has forgotten.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Failures in a row.
+    pub failures: u64,
+    /// Calls in its window.
+    pub calls: u64,
+}
+
 /// What the operator may do to a state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorStep {
@@ -169,6 +178,31 @@ impl Kernel {
                 Err(found) => old = found,
             }
         }
+    }
+
+    /// Lets a CLOSED breaker forget its failures in a row and its window; what these were. The others
+    /// stay as they are: a breaker that is OPEN was tripped, and not by what it counts now.
+    pub fn forget_counts(&self, pair: PairKey) -> Option<Forgotten> {
+        let breakers = &self.breakers;
+        let at = breakers.place(pair)? as usize;
+        let word = breakers.slots.word(at, WORD)?;
+        let policy = breakers.policies.get(&breakers.view(pair, at)?.slot.policy, 0).ok()?;
+        let old = word.fetch_update(AcqRel, Acquire, |old| Some(machine::forget(old))).ok()?;
+        if machine::word::state(old) != STATE_CLOSED {
+            return Some(Forgotten::default());
+        }
+        let mut buckets = [0; WINDOW_BUCKETS];
+        for (place, bucket) in buckets.iter_mut().enumerate() {
+            let offset = offset_of!(BreakerSlot, buckets) + place * size_of::<u64>();
+            // A hook that adds to it meanwhile tries again, and adds to an empty one.
+            *bucket = breakers.slots.word(at, offset)?.swap(0, AcqRel);
+        }
+        let sums = (policy.bucket_ns != 0).then(|| {
+            let epoch = machine::window::epoch(&policy, boottime_ns());
+            machine::window::sums(&buckets, epoch, machine::word::generation(old))
+        });
+        let calls = sums.unwrap_or_default().calls;
+        Some(Forgotten { failures: machine::word::failures(old), calls })
     }
 
     /// Transitions that nobody was told of yet. They stay so until [`Kernel::transitions_told`]:

@@ -10,6 +10,7 @@ use aya::maps::{HashMap, MapData};
 use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::{LimitSlot, ONE_RETRY, RetryBudget, SERVICE_ALL, why};
 use guard_common::abi::pacing::BULKHEAD_ALL;
+use guard_common::logic::retry;
 
 use super::clock::boottime_ns;
 use super::error::KernelError;
@@ -120,6 +121,18 @@ impl Kernel {
                 Some(LimitView { pair: *pair, slot: limits.read(*place as usize)? })
             })
             .collect()
+    }
+
+    /// Lets a pair's window of retries begin anew; how many retries it had counted. `None` if the pair
+    /// has no limits.
+    pub fn reset_retries(&self, pair: PairKey) -> Option<u32> {
+        let limits = &self.limits;
+        let at = *limits.known.places.get(&pair)? as usize;
+        let window_ns = limits.slots.word(at, offset_of!(LimitSlot, retry_window_ns))?;
+        let window_ns = retry::window_ns(window_ns.load(Acquire));
+        // A hook that counts one meanwhile tries again, and counts it in the new window.
+        let old = limits.slots.word(at, offset_of!(LimitSlot, window))?.swap(0, AcqRel);
+        Some(retry::made(old, boottime_ns(), window_ns))
     }
 
     /// Adds to the host's budget of retries, up to `most`, and lets it be believed for `valid` from

@@ -35,7 +35,7 @@ mod syscall;
 mod verifier;
 
 pub use attach::Attached;
-pub use breakers::{BreakerView, OperatorStep, Transitions};
+pub use breakers::{BreakerView, Forgotten, OperatorStep, Transitions};
 pub use clock::{boottime_ns, monotonic_ns, wall_of_boottime_ns};
 pub use error::KernelError;
 pub use events::{EventReader, Told, decode_socket};

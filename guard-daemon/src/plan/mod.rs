@@ -38,7 +38,8 @@ pub(crate) use nesting::{all_around, around, lies_inside};
 pub use orphans::OrphanPlan;
 pub use pacing::{PACING_MAX_DELAY, PacePlan, StormPlan};
 pub use recovery::{
-    Action, DEFAULT_RULE, Detector, NotifyPlan, RecoveryPlan, RulePlan, StepPlan, VerifyPlan,
+    Action, DEFAULT_RULE, Detector, LimitReset, NotifyPlan, RecoveryPlan, RulePlan, StepPlan,
+    VerifyPlan,
 };
 pub use resources::{IoMaxPlan, LimitsPlan, PressurePlan, Stage};
 pub use retry::{NETWORK_ERROR, RATE_LIMIT, RetryPolicyPlan, VALIDATION_ERROR, environment};

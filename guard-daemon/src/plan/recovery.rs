@@ -67,6 +67,8 @@ pub enum Detector {
     OutOfMemory,
     /// The supervised agent has failed for good.
     AgentExited,
+    /// More calls than this were refused by limits of the bulkhead in the window.
+    LimitRefusalsAbove(u64),
 }
 
 impl Detector {
@@ -87,8 +89,31 @@ impl Detector {
 pub struct StepPlan {
     /// What is done.
     pub action: Action,
-    /// Longest time for it.
+    /// Longest time for it, with all of its tries.
     pub timeout: Duration,
+    /// Name of the retry policy by which it is repeated while it fails; webhooks have one for each type
+    /// of error without it, everything else has none.
+    pub retry: Option<String>,
+    /// As whom a command runs: USER or USER:GROUP; `None` = as guardd.
+    pub user: Option<String>,
+}
+
+impl StepPlan {
+    /// With nothing else beside it.
+    pub const fn plain(action: Action, timeout: Duration) -> Self {
+        Self { action, timeout, retry: None, user: None }
+    }
+}
+
+/// How much `reset_limits` resets; each does what those before it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LimitReset {
+    /// Lets an OPEN breaker probe as soon as its service can be reached.
+    Probes,
+    /// Windows of retries, failures in a row and windows of breakers that are CLOSED.
+    Counters,
+    /// Budgets that are used up are released until their period ends.
+    Budgets,
 }
 
 /// What a step does.
@@ -101,8 +126,8 @@ pub enum Action {
         /// Busy ones too.
         all: bool,
     },
-    /// Lets an OPEN breaker probe.
-    ResetLimits,
+    /// Lets what limits its calls begin anew.
+    ResetLimits(LimitReset),
     /// Resolves the service's names again.
     FlushDns,
     /// Runs a command that clears a cache.
@@ -137,7 +162,7 @@ impl Action {
         match self {
             Self::EndCall => "end_call",
             Self::ResetConnections { .. } => "reset_connections",
-            Self::ResetLimits => "reset_limits",
+            Self::ResetLimits(_) => "reset_limits",
             Self::FlushDns => "flush_dns",
             Self::ClearCache(_) => "clear_cache",
             Self::Exec(_) => "exec",
@@ -206,7 +231,7 @@ impl RecoveryPlan {
 }
 
 fn built_in() -> RulePlan {
-    let step = |action| StepPlan { action, timeout: Duration::from_secs(10) };
+    let step = |action| StepPlan::plain(action, Duration::from_secs(10));
     RulePlan {
         name: DEFAULT_RULE.to_owned(),
         bulkhead: None,
@@ -217,7 +242,7 @@ fn built_in() -> RulePlan {
         min_calls: 10,
         steps: vec![
             // First, and armed until the incident ends: the service may be back at any moment.
-            step(Action::ResetLimits),
+            step(Action::ResetLimits(LimitReset::Probes)),
             step(Action::ResetConnections { all: false }),
             step(Action::FlushDns),
             step(Action::Notify),

@@ -194,7 +194,7 @@ mod tests {
     const SILENT: Look = Look { sick: None, verified: None };
 
     fn rule(steps: usize, max_per_hour: usize) -> RulePlan {
-        let step = StepPlan { action: Action::FlushDns, timeout: Duration::from_secs(1) };
+        let step = StepPlan::plain(Action::FlushDns, Duration::from_secs(1));
         RulePlan {
             name: "r".into(),
             bulkhead: None,
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_silence_of_frozen_processes_heals_nothing() {
-        let freeze = StepPlan { action: Action::Freeze, timeout: Duration::from_secs(1) };
+        let freeze = StepPlan::plain(Action::Freeze, Duration::from_secs(1));
         let thaw = StepPlan { action: Action::Thaw, ..freeze.clone() };
         let start = Instant::now();
         let until = start + Duration::from_secs(10);

@@ -6,11 +6,13 @@
 //! Healing is bounded in everything: in time, in number per hour, and in how many run at once. It
 //! never ends a call or a process of class `mcp` or `tool` unless the configuration says so.
 
+mod again;
 pub mod hooks;
 mod ladder;
 mod outcome;
 mod situation;
 
+pub use again::again;
 pub use ladder::{Ladder, Look, Order};
 pub use outcome::{ActionResult, Outcome};
 pub use situation::Situation;

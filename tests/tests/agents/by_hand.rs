@@ -43,3 +43,37 @@ fn it_restarts_passes_signals_on_and_ends_with_the_commands_code() {
     assert!(process.last_words().contains("agent_failed"), "{}", process.last_words());
     scene.finish();
 }
+
+/// What `guardctl policy --env` prints, an agent of either kind has in its environment.
+#[test]
+fn agents_are_told_the_retry_policies() {
+    if !requires::cgroups("agents_are_told_the_retry_policies") {
+        return;
+    }
+    let scene = Scene::new(
+        &[("agent", "env | grep ^GUARD_RETRY_ | sort > told; sleep 1000")],
+        "[retry_policies.network_error]\nmax_retries = 7\n\
+         [agents.b]\ncommand = [\"HOME/agent\"]\n\
+         environment = { GUARD_RETRY_RATE_LIMIT_429_MAX_RETRIES = \"9\" }\n",
+    );
+    scene.until("its environment", || scene.read("told").contains("VALIDATION_ERROR_MAX_RETRIES"));
+    let printed = scene.ctl(&["policy", "--env"]);
+    assert!(printed.contains("GUARD_RETRY_NETWORK_ERROR_MAX_RETRIES=7"), "{printed}");
+    // Its own variables win.
+    let own = |line: &str| match line.split_once('=') {
+        Some(("GUARD_RETRY_RATE_LIMIT_429_MAX_RETRIES", _)) => {
+            "GUARD_RETRY_RATE_LIMIT_429_MAX_RETRIES=9".to_owned()
+        }
+        _ => line.to_owned(),
+    };
+    let sorted = |text: &str, change: &dyn Fn(&str) -> String| {
+        let mut lines: Vec<String> = text.lines().map(change).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(&scene.read("told"), &str::to_owned), sorted(&printed, &own));
+    let mut process = supervise(&scene, &[], "env | grep ^GUARD_RETRY_ > by-hand");
+    assert_eq!(process.wait(LIMIT).unwrap().code(), Some(0));
+    assert_eq!(sorted(&scene.read("by-hand"), &str::to_owned), sorted(&printed, &str::to_owned));
+    scene.finish();
+}

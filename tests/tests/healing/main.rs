@@ -5,7 +5,10 @@
 
 mod bounds;
 mod hangs;
+mod hooks;
+mod limits;
 mod returns;
+mod tries;
 
 use std::time::Duration;
 

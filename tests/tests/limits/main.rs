@@ -7,6 +7,7 @@ mod budgets;
 mod connections;
 mod count;
 mod nested;
+mod reset;
 mod retries;
 #[path = "../rig/mod.rs"]
 mod rig;

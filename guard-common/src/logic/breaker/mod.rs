@@ -255,6 +255,12 @@ pub const fn reset(word: u64, now_ns: u64) -> Step {
     Step::to(word::next(word, STATE_CLOSED, 0, now_ns), reason::OPERATOR_RESET)
 }
 
+/// Forgets failures in a row. One that is OPEN stays so, with its time and its probes.
+#[inline(always)]
+pub const fn forget(word: u64) -> u64 {
+    if word::state(word) == STATE_CLOSED { word::with_failures(word, 0) } else { word }
+}
+
 /// The service said when it wants to be asked again (boottime ns): an OPEN breaker stays open until
 /// then, never shorter than it would, never longer than a day from now.
 #[inline(always)]

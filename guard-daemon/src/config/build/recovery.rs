@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::config::read::{Named, Node};
 use crate::plan::{
-    Action, Detector, NotifyPlan, RecoveryPlan, RetryPolicyPlan, RulePlan, StepPlan, VerifyPlan,
+    Action, Detector, LimitReset, NotifyPlan, RecoveryPlan, RetryPolicyPlan, RulePlan, StepPlan,
+    VerifyPlan,
 };
 
 /// Where a rule names no detector.
@@ -71,6 +72,7 @@ fn detectors(when: &Node) -> Vec<Detector> {
         when.number("memory_pressure_above").map(Detector::MemoryPressureAbove),
         flag("out_of_memory", Detector::OutOfMemory),
         flag("agent_exited", Detector::AgentExited),
+        when.integer("limit_refusals_above").map(Detector::LimitRefusalsAbove),
     ]
     .into_iter()
     .flatten()
@@ -78,10 +80,9 @@ fn detectors(when: &Node) -> Vec<Detector> {
     if found.is_empty() { vec![Detector::SuccessRateBelow(SUCCESS_RATE_BELOW)] } else { found }
 }
 
-/// Each table of steps has one key.
+/// Each table of steps has one action.
 fn step(node: &Node) -> Option<StepPlan> {
-    let field = node.fields.iter().find(|field| field.given)?;
-    let name = field.key.name;
+    let name = node.action()?.key.name;
     let options = node.table(name);
     let text = || node.text(name).map(str::to_owned);
     let action = match name {
@@ -89,7 +90,11 @@ fn step(node: &Node) -> Option<StepPlan> {
         "reset_connections" => Action::ResetConnections {
             all: options.and_then(|options| options.text("which")) == Some("all"),
         },
-        "reset_limits" => Action::ResetLimits,
+        "reset_limits" => Action::ResetLimits(match options.and_then(|o| o.text("which")) {
+            Some("probes") => LimitReset::Probes,
+            Some("budgets") => LimitReset::Budgets,
+            _ => LimitReset::Counters,
+        }),
         "flush_dns" => Action::FlushDns,
         "clear_cache" => Action::ClearCache(node.texts(name).to_vec()),
         "exec" => Action::Exec(node.texts(name).to_vec()),
@@ -106,8 +111,11 @@ fn step(node: &Node) -> Option<StepPlan> {
         // The table of keys and this match are tested against each other.
         _ => return None,
     };
-    let timeout = options.and_then(|options| options.duration("timeout")).unwrap_or(STEP_TIMEOUT);
-    Some(StepPlan { action, timeout })
+    let beside = node.given("timeout").and_then(|_| node.duration("timeout"));
+    let own = options.and_then(|options| options.duration("timeout"));
+    let timeout = beside.or(own).unwrap_or(STEP_TIMEOUT);
+    let text = |name: &str| node.text(name).map(str::to_owned);
+    Some(StepPlan { action, timeout, retry: text("retry"), user: text("user") })
 }
 
 /// The built-in policies, changed as the file says, and those that it adds.

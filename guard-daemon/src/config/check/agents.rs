@@ -95,15 +95,19 @@ fn circles(agents: &[Named], sink: &mut Sink) {
     }
 }
 
+/// Whether USER or USER:GROUP names a user of this host, or a number. A user database that cannot be read
+/// says nothing.
+pub(super) fn is_known_user(text: &str) -> bool {
+    let user = text.split(':').next().unwrap_or_default();
+    user.parse::<u32>().is_ok() || !matches!(nix::unistd::User::from_name(user), Ok(None))
+}
+
 /// A warning and no error: the file may be checked on another host than the one that it is for.
 fn user(agent: &Named, sink: &mut Sink) {
     let Some((field, text)) = agent.node.given("user").zip(agent.node.text("user")) else { return };
-    let user = text.split(':').next().unwrap_or_default();
-    let known =
-        user.parse::<u32>().is_ok() || !matches!(nix::unistd::User::from_name(user), Ok(None));
-    if !known {
+    if !is_known_user(text) {
         let message =
-            format!("`{}`: there is no user \"{}\" on this host", field.path, shown(user));
+            format!("`{}`: there is no user \"{}\" on this host", field.path, shown(text));
         let help = "make the user before guardd starts the agent";
         sink.warning(&field.span, &field.path, message, "no such user here", help);
     }

@@ -7,7 +7,7 @@ use crate::config::diagnostic::Severity;
 use crate::config::read::{Field, Node, is_unit};
 use crate::config::sink::Sink;
 use crate::config::text::{shown, suggest};
-use crate::plan::OTHER;
+use crate::plan::{NETWORK_ERROR, OTHER, RATE_LIMIT, VALIDATION_ERROR};
 
 pub(super) fn check(root: &Node, sink: &mut Sink) {
     // With a part of the file unread, a name may well be defined in it.
@@ -17,8 +17,19 @@ pub(super) fn check(root: &Node, sink: &mut Sink) {
         let bulkheads: BTreeSet<&str> =
             root.named("bulkheads").iter().map(|b| b.name.as_str()).collect();
         of_bulkheads(root, &services, sink);
+        let mut policies: BTreeSet<&str> =
+            root.named("retry_policies").iter().map(|p| p.name.as_str()).collect();
+        policies.extend([NETWORK_ERROR, RATE_LIMIT, VALIDATION_ERROR]);
         for rule in root.list("recovery") {
             rule_names(rule, &services, &bulkheads, sink);
+            for step in rule.list("steps") {
+                if let (Some(field), Some(name)) = (step.field("retry"), step.text("retry"))
+                    && !policies.contains(name)
+                {
+                    let unknown = Unknown { what: "retry policy", name, known: &policies };
+                    unknown.report(&field.span, &field.path, sink);
+                }
+            }
         }
     }
     unique_rules(root, sink);

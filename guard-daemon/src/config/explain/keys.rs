@@ -2,7 +2,7 @@
 
 use super::Topic;
 use crate::config::schema::{
-    Absent, Entry, Key, Kind, Match, NAME, Reload, drill_entries, entries,
+    Absent, BESIDE_STEPS, Entry, Key, Kind, Match, NAME, Reload, drill_entries, entries,
 };
 
 /// The keys that `asked` may mean: one if it is a whole path or an end that only one key has.
@@ -123,6 +123,11 @@ fn example(entry: &Entry, key: &Key) -> String {
     let table = entry.path.rsplit_once('.').map_or("", |(table, _)| table);
     let parts: Vec<&str> = table.split('.').collect();
     match parts.as_slice() {
+        ["recovery", "steps"] if BESIDE_STEPS.contains(&key.name) => {
+            return format!(
+                "[[recovery]]\nsteps = [ {{ exec = [\"/usr/local/bin/hook\"], {line} }} ]"
+            );
+        }
         ["recovery", "steps"] => return format!("[[recovery]]\nsteps = [ {{ {line} }} ]"),
         ["recovery", "steps", step, ..] => {
             return format!("[[recovery]]\nsteps = [ {{ {step} = {{ {line} }} }} ]");

@@ -5,7 +5,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 
 use super::scalar::type_name;
 use super::{Named, Node, Place, Reader, Value, join};
-use crate::config::schema::{Absent, Key, MAX_RULES, Names};
+use crate::config::schema::{Absent, BESIDE_STEPS, Key, MAX_RULES, Names};
 use crate::config::text::{endpoint, name, network};
 use crate::plan::OTHER;
 
@@ -131,10 +131,13 @@ impl Reader<'_> {
             let path = format!("{}[{index}]", place.path);
             let at = Place { path, span: value.span(), inert: place.inert };
             if let DeValue::Table(table) = value.get_ref()
-                && table.len() != 1
+                && let actions = table
+                    .keys()
+                    .filter(|key| !BESIDE_STEPS.contains(&key.get_ref().as_ref()))
+                    .count()
+                && actions != 1
             {
-                let message =
-                    format!("`{}` must have exactly one key, not {}", at.path, table.len());
+                let message = format!("`{}` must have exactly one action, not {actions}", at.path);
                 let help = "one table for each step: [ { reset_limits = {} }, { thaw = {} } ]";
                 self.sink.error(&at.span, &at.path, message, "one step each", help);
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::config::schema::BESIDE_STEPS;
 use crate::config::schema::Key;
 use crate::plan::Endpoint;
 
@@ -61,6 +62,11 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// Of a step of a recovery: what it does, beside how.
+    pub(crate) fn action(&self) -> Option<&Field> {
+        self.fields.iter().find(|f| f.given && !BESIDE_STEPS.contains(&f.key.name))
+    }
+
     pub(crate) fn field(&self, name: &str) -> Option<&Field> {
         self.fields.iter().find(|f| f.key.name == name)
     }

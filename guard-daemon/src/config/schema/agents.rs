@@ -36,7 +36,9 @@ pub(super) static AGENT: &[Key] = &[
     Key::new(
         "environment",
         Kind::Environment,
-        Absent::Words("PATH, LANG, LC_ALL and TZ of guardd; with `user`, HOME, USER and LOGNAME"),
+        Absent::Words(
+            "PATH, LANG, LC_ALL and TZ of guardd, GUARD_RETRY_ variables; with `user`, HOME, USER and LOGNAME",
+        ),
         "Variables added to its environment.",
     )
     .example("{ MODEL = \"small\" }"),

@@ -122,7 +122,7 @@ pub enum Kind {
     },
     /// An array of tables with these keys.
     List(&'static [Key]),
-    /// An array of tables, each with exactly one of these keys.
+    /// An array of tables, each with exactly one of these actions.
     Steps(&'static [Key]),
 }
 
@@ -170,7 +170,7 @@ impl Kind {
             Self::Table(_) => "table".into(),
             Self::Named { .. } => "table of tables, by name".into(),
             Self::List(_) => "array of tables".into(),
-            Self::Steps(_) => "list of tables with one key each".into(),
+            Self::Steps(_) => "list of tables with one action each".into(),
         }
     }
 

@@ -28,6 +28,7 @@ pub(crate) use kind::quoted;
 use agents::AGENT;
 use bulkheads::BULKHEAD;
 use daemon::DAEMON;
+pub(in crate::config) use recovery::BESIDE_STEPS;
 use recovery::{RECOVERY, RETRY_POLICY};
 use schedule::SCHEDULE;
 use services::SERVICE;

@@ -182,6 +182,15 @@ static WHEN: &[Key] = &[
     )
     .example("true"),
     Key::new(
+        "limit_refusals_above",
+        Kind::Integer { min: 0, max: 1_000_000 },
+        Absent::Words("no detector"),
+        "More calls than this were refused in `window` by limits of the bulkhead: retries, the host's budget \
+         of retries, connections, a budget that is used up, and, where no service is named, pressure \
+         stages. As `guard_bulkhead_rejected_total` counts them: none in monitor mode.",
+    )
+    .example("20"),
+    Key::new(
         "combine",
         Kind::Choice(&["all", "any"]),
         Absent::Value("\"all\""),
@@ -192,7 +201,7 @@ static WHEN: &[Key] = &[
         "window",
         Kind::Duration { min: SECOND, max: Duration::from_hours(24) },
         Absent::Value("\"30s\""),
-        "Sliding window over which the success rate is taken.",
+        "Sliding window over which success, latency and refused calls are taken.",
     )
     .example("\"30s\""),
     Key::new(
@@ -231,10 +240,11 @@ static STEPS: &[Key] = &[
     ),
     step(
         "reset_limits",
-        Kind::Table(OPTIONS),
-        "Lets an OPEN breaker probe now: at once if its calls failed by no connection and guardd can make \
-         one; else never before `open_timeout`. Never shortens a Retry-After.",
-        "{}",
+        Kind::Table(RESET_LIMITS),
+        "Lets the retries of the bulkhead to the service count from 0 again, with its breaker's failures in \
+         a row and window; an OPEN one stays OPEN, and may probe as soon as guardd can connect, where its \
+         calls failed by no connection. Never shortens a Retry-After.",
+        "{ which = \"counters\" }",
     ),
     step("flush_dns", Kind::Table(OPTIONS), "Resolves the service's host names again.", "{}"),
     step(
@@ -269,7 +279,34 @@ static STEPS: &[Key] = &[
     step("checkpoint", Kind::Table(OPTIONS), "Snapshots the agent's state.", "{}"),
     step("restore", Kind::Table(OPTIONS), "Restores the agent's last good snapshot.", "{}"),
     step("notify", Kind::Table(OPTIONS), "Calls a person.", "{}"),
+    Key::new(
+        "retry",
+        Kind::Name,
+        Absent::Words("a webhook follows the policy of its type of error; nothing else is tried again"),
+        "Beside a step: the retry policy by which it is tried again while it fails or takes too long, \
+         within the step's `timeout`. A try that hangs gets half of the time that is left; of a \
+         webhook, all of it.",
+    )
+    .example("\"network_error\""),
+    Key::new(
+        "timeout",
+        TIMEOUT.kind,
+        TIMEOUT.default,
+        "Beside a step: longest time that it may take, with all of its tries.",
+    )
+    .example("\"1m\""),
+    Key::new(
+        "user",
+        Kind::Line { min: 1, max: 64 },
+        Absent::Words("who runs guardd: root"),
+        "Beside `exec` or `clear_cache`: USER or USER:GROUP, names or numbers, as whom the command runs, with \
+         its groups and without any right of root's.",
+    )
+    .example("\"nobody\""),
 ];
+
+/// Keys beside a step that say how it is done.
+pub(in crate::config) const BESIDE_STEPS: [&str; 3] = ["retry", "timeout", "user"];
 
 const fn step(name: &'static str, kind: Kind, doc: &'static str, example: &'static str) -> Key {
     Key::new(name, kind, Absent::Words("not a step of the rule"), doc).example(example)
@@ -287,6 +324,19 @@ static RESET_CONNECTIONS: &[Key] = &[
         "\"idle\": those on which no answer is awaited. \"all\": calls are ended too.",
     )
     .example("\"idle\""),
+];
+
+static RESET_LIMITS: &[Key] = &[
+    TIMEOUT,
+    Key::new(
+        "which",
+        Kind::Choice(&["probes", "counters", "budgets"]),
+        Absent::Value("\"counters\""),
+        "\"probes\": only early probes of an OPEN breaker. \"counters\": retries and the breaker's counts \
+         too. \"budgets\": and budgets of the bulkhead that are used up are released until their period \
+         ends.",
+    )
+    .example("\"budgets\""),
 ];
 
 const TIMEOUT: Key = Key::new(

@@ -9,6 +9,7 @@ mod fallbacks;
 mod fuzz;
 mod good;
 mod shipped;
+mod steps;
 mod values;
 
 /// The errors of a text, rendered without colour.

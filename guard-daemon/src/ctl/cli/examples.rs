@@ -247,6 +247,11 @@ Examples:
   guardctl checkpoint restore research
   guardctl checkpoint restore research --number 7";
 
+pub(super) const HOOK: &str = "\
+Examples:
+  guardctl hook -- /usr/local/bin/clear-cache github
+  guardctl hook --cgroup /sys/fs/cgroup/guard-hooks/hook-1-1 --user nobody -- /usr/local/bin/clear-cache";
+
 pub(super) const SUPERVISE: &str = "\
 Examples:
   guardctl supervise /var/lib/guard/agents/research.spec

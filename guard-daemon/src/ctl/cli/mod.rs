@@ -127,6 +127,9 @@ pub enum Command {
         /// What it is told of the agent
         spec: PathBuf,
     },
+    /// What guardd starts for each run of a hook
+    #[command(hide = true, after_help = examples::HOOK)]
+    Hook(HookArgs),
     /// Move running processes into a bulkhead
     #[command(after_help = examples::MOVE)]
     Move {
@@ -255,6 +258,20 @@ pub struct ExecArgs {
     pub in_cgroup: Option<PathBuf>,
     /// The command and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+/// `hook`.
+#[derive(Debug, Args)]
+pub struct HookArgs {
+    /// The cgroup of this run
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    /// Become this user first: USER or USER:GROUP
+    #[arg(long)]
+    pub user: Option<String>,
+    /// The command and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub command: Vec<OsString>,
 }
 

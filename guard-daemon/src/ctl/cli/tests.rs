@@ -41,7 +41,7 @@ fn check_examples(command: &clap::Command) -> usize {
 fn every_command_has_two_examples_that_parse() {
     let mut command = Cli::command();
     command.build();
-    assert_eq!(check_examples(&command), 45);
+    assert_eq!(check_examples(&command), 46);
 }
 
 #[test]

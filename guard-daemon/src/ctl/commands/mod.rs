@@ -83,6 +83,7 @@ async fn online(client: &Client, command: Command, output: &Output) -> Result<u8
         | Command::Explain { .. }
         | Command::Completions { .. }
         | Command::Exec(_)
+        | Command::Hook(_)
         | Command::Supervise { .. } => {
             Err(internal("a command that needs no daemon was sent to it"))
         }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use super::{Guard, sub_of};
 use crate::cgroup::{Bulkhead, Made};
 use crate::journal::{Undo, replace_file};
-use crate::plan::AgentPlan;
+use crate::plan::{AgentPlan, environment};
 use crate::supervise::{AgentSpec, CheckpointSpec};
 
 /// The cgroup of all supervisors, below the cgroup root.
@@ -27,6 +27,9 @@ impl Guard {
         let live = state.bulkheads.get(&agent.bulkhead);
         let live = live.ok_or_else(|| format!("bulkhead {} is not set up", agent.bulkhead))?;
         let sub = sub_of(&agent.name);
+        // How guard tries again, for agents that want to follow it; what the file says of them wins.
+        let policies = environment(&state.plan.retry_policies).into_iter();
+        let environment = policies.chain(agent.environment.clone()).collect();
         Ok(AgentSpec {
             name: agent.name.clone(),
             bulkhead: agent.bulkhead.clone(),
@@ -36,7 +39,7 @@ impl Guard {
             command: agent.command.clone(),
             directory: Some(agent.directory.clone()),
             user: agent.user.clone(),
-            environment: agent.environment.clone(),
+            environment,
             clean: true,
             policy: agent.policy.clone(),
             health: agent.health.clone(),

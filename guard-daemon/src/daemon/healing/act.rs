@@ -17,14 +17,17 @@ use crate::recovery::hooks::{HookOptions, notify, post, run_exec};
 use crate::recovery::{ActionResult, Outcome, Situation};
 
 /// What an action came to: what was done, or how it ended otherwise and why.
-type Acted = Result<String, (ActionResult, String)>;
+pub(super) type Acted = Result<String, Ended>;
 
-fn skipped(why: impl Into<String>) -> Acted {
+/// How it ended otherwise, and why.
+pub(super) type Ended = (ActionResult, String);
+
+pub(super) fn skipped(why: impl Into<String>) -> Acted {
     Err((ActionResult::Skipped, why.into()))
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "for `map_err`, which gives errors away")]
-fn failed(why: impl std::fmt::Display) -> (ActionResult, String) {
+pub(super) fn failed(why: impl std::fmt::Display) -> Ended {
     (ActionResult::Failed, format!("{why}"))
 }
 
@@ -37,7 +40,6 @@ impl Guard {
         step: &StepPlan,
         situation: &Situation,
     ) -> Outcome {
-        let begin = Instant::now();
         if let Some(why) = self.forbidden(rule, target, step) {
             let took = Duration::ZERO;
             return Outcome { result: ActionResult::Skipped, message: why, took };
@@ -46,18 +48,33 @@ impl Guard {
             let message = format!("would have: {}", describe(&step.action));
             return Outcome { result: ActionResult::WouldHave, message, took: Duration::ZERO };
         }
-        let options = HookOptions { timeout: step.timeout };
+        self.act_and_again(rule, target, step, situation)
+    }
+
+    /// Does an action once.
+    pub(super) fn act_once(
+        self: &Arc<Self>,
+        rule: &RulePlan,
+        target: &Target,
+        step: &StepPlan,
+        situation: &Situation,
+    ) -> Outcome {
+        let begin = Instant::now();
+        let user = step.user.as_deref();
+        let options = HookOptions { timeout: step.timeout, user, cgroup: None };
         let acted = match &step.action {
             Action::EndCall => self.end_calls(rule, target),
             Action::ResetConnections { all } => self.reset_connections(target, *all),
-            Action::ResetLimits => self.reset_limits(target),
+            Action::ResetLimits(which) => self.reset_limits(target, *which),
             Action::FlushDns => self.flush_dns(target),
             Action::ClearCache(argv) | Action::Exec(argv) => {
-                return run_exec(argv, &options, situation);
+                return self.in_cgroup(|cgroup| {
+                    run_exec(argv, &HookOptions { cgroup, ..options }, situation)
+                });
             }
             Action::Http(url) => {
-                let policies = self.lock().plan.retry_policies.clone();
-                return post(url, &options, &policies, situation);
+                let policies = self.policies_of_webhook(step);
+                return post(url, &options, &policies, situation, &self.tells_tries(situation));
             }
             Action::Notify => return self.call_person(situation),
             Action::Fallback(on) => {
@@ -116,7 +133,13 @@ impl Guard {
             reason = situation.reason,
             "a person is needed"
         );
-        notify(&plan, &policies, situation)
+        let tell = self.tells_tries(situation);
+        let call = |cgroup: Option<&_>| notify(&plan, cgroup, &policies, situation, &tell);
+        if plan.exec.is_empty() { call(None) } else { self.in_cgroup(call) }
+    }
+
+    fn tells_tries(&self, situation: &Situation) -> impl Fn(u32, &str, Duration) {
+        |tried, failed, pause| self.tell_try(situation, tried, failed, pause)
     }
 
     /// The pair with these names.
@@ -128,7 +151,7 @@ impl Guard {
         })
     }
 
-    fn pair_of_target(&self, target: &Target) -> Result<PairKey, (ActionResult, String)> {
+    pub(super) fn pair_of_target(&self, target: &Target) -> Result<PairKey, Ended> {
         let service = target
             .service
             .as_deref()
@@ -172,18 +195,6 @@ impl Guard {
         let ended = self.cut(target, Cause::Recovery, cut);
         let which = if all { "" } else { "idle " };
         Ok(format!("{which}connections ended: {ended}"))
-    }
-
-    fn reset_limits(&self, target: &Target) -> Acted {
-        self.pair_of_target(target)?;
-        let service = target.service.as_deref().unwrap_or_default();
-        let may = self.may_probe(&self.lock(), &target.bulkhead, service);
-        // The tries themselves go on until the incident ends.
-        Ok(match may {
-            Some(_) => "its breaker may probe as soon as guardd can connect to the service",
-            None => "nothing to reset now: the breaker probes at its own time",
-        }
-        .to_owned())
     }
 
     fn flush_dns(&self, target: &Target) -> Acted {

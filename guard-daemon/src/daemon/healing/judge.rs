@@ -9,7 +9,7 @@ use guard_common::logic::breaker::word;
 
 use super::seen::Seen;
 use super::{Healing, Kills, Target, UNKNOWN};
-use crate::health::{Span, Window};
+use crate::health::{Refusals, Span, Window};
 use crate::plan::{DEFAULT_RULE, Detector, OTHER, RulePlan};
 use crate::recovery::Look;
 
@@ -155,11 +155,24 @@ impl Healing {
                 };
                 (Some(known.pending && recent), words.to_owned())
             }
+            Detector::LimitRefusalsAbove(limit) => {
+                // A step has taken the reason of those before it.
+                let acted = self.look_of(target).and_then(|live| live.acted);
+                let since = acted.map_or(rule.window, |at| now.duration_since(at).min(rule.window));
+                let refused = self.refusals_of(target).map(|r| r.last(since)).unwrap_or_default();
+                let (count, seconds) = (refused.words(), since.as_secs_f64());
+                let words = format!("calls refused by limits in {seconds:.0} s: {count}");
+                (Some(refused.all() > limit), words)
+            }
             Detector::AgentExited => {
                 let why = self.exited.get(&target.bulkhead);
                 (Some(why.is_some()), why.cloned().unwrap_or_else(|| "its agent runs".into()))
             }
         }
+    }
+
+    fn refusals_of(&self, target: &Target) -> Option<&Refusals> {
+        self.refusals.get(&(target.bulkhead.clone(), target.service.clone()))
     }
 
     /// Whether the target is well again, by what happened since the last step; and what shows it.
@@ -208,6 +221,16 @@ impl Healing {
                         format!("no kill for {:.1} s", quiet.as_secs_f64())
                     });
                     proofs.push((quiet.map(|quiet| quiet >= rule.verify.within), words));
+                }
+                // The window still holds those of before.
+                Detector::LimitRefusalsAbove(_) => {
+                    let newest = self.refusals_of(target).and_then(Refusals::newest);
+                    let quiet = newest.max(live.acted).map(|last| now.duration_since(last));
+                    let words = quiet.map_or("no call was refused".to_owned(), |quiet| {
+                        format!("no call refused by limits for {:.1} s", quiet.as_secs_f64())
+                    });
+                    let wanted = rule.verify.within.min(VERIFY_SPAN);
+                    proofs.push((quiet.map(|quiet| quiet >= wanted), words));
                 }
                 Detector::SuccessRateBelow(_) | Detector::BreakerOpenFor(_) => {}
                 Detector::StalledFor(_)

@@ -15,14 +15,17 @@ use std::time::{Duration, Instant};
 use guard_common::abi::ids::PairKey;
 
 use super::state::Guard;
-use crate::health::Window;
+use crate::health::{Refusals, Window};
 use crate::plan::{Action, AgentPlan, RulePlan, StepPlan};
 use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
 mod act;
+mod again;
+mod hook;
 mod judge;
 mod probe;
 mod recover;
+mod reset;
 mod seen;
 mod tell;
 
@@ -47,6 +50,9 @@ pub(super) struct Target {
     pub(super) service: Option<String>,
 }
 
+/// A bulkhead, and a service or all of it.
+type Whose = (String, Option<String>);
+
 /// A target's ladder and what belongs to it.
 #[derive(Debug, Default)]
 struct Live {
@@ -67,6 +73,8 @@ pub(crate) struct Healing {
     targets: BTreeMap<Target, Live>,
     /// Agents that failed for good, by bulkhead, and why.
     exited: BTreeMap<String, String>,
+    /// Calls that limits refused: of each bulkhead and service, and of each bulkhead as a whole.
+    refusals: BTreeMap<Whose, Refusals>,
     /// Processes killed for want of memory, as each target has seen them.
     killed: BTreeMap<Target, Kills>,
     probes: Probes,
@@ -178,7 +186,11 @@ fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
             (live.incident, live.pair)
         });
         if let Some(window) = pair.and_then(|pair| healing.windows.get_mut(&pair)) {
-            window.begin_row();
+            window.mark();
+        }
+        let whose = (work.target.bulkhead.clone(), work.target.service.clone());
+        if let Some(refusals) = healing.refusals.get_mut(&whose) {
+            refusals.mark();
         }
         drop(healing);
         guard.tell_action(incident, &work.situation, &outcome);
@@ -389,6 +401,10 @@ impl Healing {
             }
         }
         self.probes.forget(pairs);
+        let whose = (target.bulkhead.clone(), target.service.clone());
+        if let Some(refusals) = self.refusals.get_mut(&whose) {
+            refusals.forget();
+        }
         if let Some(kills) = self.killed.get_mut(target) {
             kills.pending = false;
         }

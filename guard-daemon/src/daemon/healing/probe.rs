@@ -20,7 +20,7 @@ use super::Guard;
 use crate::daemon::state::State;
 use crate::health::incident::{Entry, EntryKind};
 use crate::kernel::{OperatorStep, boottime_ns};
-use crate::plan::{Action, BreakerMode};
+use crate::plan::{Action, BreakerMode, StepPlan};
 
 /// Bounds of the pause between two tries; in between it is a share of the time since the trip.
 const SOONEST: Duration = Duration::from_millis(500);
@@ -94,7 +94,8 @@ pub(super) fn run(guard: &Arc<Guard>) {
             let rules = state.plan.recovery.all_rules();
             let armed = rules.iter().find(|rule| rule.name == target.rule).is_some_and(|rule| {
                 let steps = rule.steps.iter().take(reached.saturating_add(1));
-                !rule.dry_run && steps.into_iter().any(|step| step.action == Action::ResetLimits)
+                let resets = |step: &StepPlan| matches!(step.action, Action::ResetLimits(_));
+                !rule.dry_run && steps.into_iter().any(resets)
             });
             if armed { guard.may_probe(&state, &target.bulkhead, &service) } else { None }
         };

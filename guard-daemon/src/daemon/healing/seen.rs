@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::breaker::STATE_CLOSED;
 use guard_common::abi::ids::PairKey;
+use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::logic::breaker::word;
 
-use super::{Guard, Healing};
+use super::{Guard, Healing, Whose};
 use crate::cgroup::limits::Usage;
+use crate::daemon::state::State;
+use crate::health::Refused;
 use crate::kernel::{BreakerView, Counters};
 use crate::observe::with_ids;
 use crate::plan::{Detector, RulePlan};
@@ -25,6 +28,8 @@ pub(super) struct Seen {
     pub(super) names: BTreeMap<PairKey, (String, String)>,
     /// The longest wait of each pair, where a rule asks for it.
     pub(super) waits: BTreeMap<(String, String), f64>,
+    /// Calls that limits have refused so far, where a rule asks for it.
+    pub(super) refused: BTreeMap<Whose, Refused>,
 }
 
 /// A bulkhead of it.
@@ -68,6 +73,11 @@ impl Guard {
                 (name.clone(), seen)
             })
             .collect();
+        let refused = if about(|d| matches!(d, Detector::LimitRefusalsAbove(_))) {
+            self.refused_so_far(&state)
+        } else {
+            BTreeMap::new()
+        };
         let services = state.plan.services.iter().map(|service| service.name.clone()).collect();
         let breakers: BTreeMap<PairKey, BreakerView> = state
             .kernel
@@ -92,7 +102,29 @@ impl Guard {
             };
             pairs.iter().map(|pair| (*pair, name(pair))).collect()
         });
-        Some(Seen { rules, bulkheads, services, counters, breakers, names, waits })
+        Some(Seen { rules, bulkheads, services, counters, breakers, names, waits, refused })
+    }
+
+    /// Of each bulkhead and service, and of each bulkhead as a whole.
+    fn refused_so_far(&self, state: &State) -> BTreeMap<Whose, Refused> {
+        let mut refused: BTreeMap<Whose, Refused> = BTreeMap::new();
+        for (name, live) in &state.bulkheads {
+            let pressure = state.kernel.pressure_refused(live.id).unwrap_or(0);
+            refused.insert((name.clone(), None), Refused::by_pressure(pressure));
+        }
+        let limits = state.kernel.limits();
+        with_ids(&self.ids, |ids| {
+            for view in limits.iter().filter(|view| view.pair.service != SERVICE_ALL) {
+                let bulkhead = ids.bulkhead_name(view.pair.bulkhead).to_owned();
+                let of_pair = Refused::by_limits(view.slot.rejected);
+                // What bulkheads share for a service is nobody's.
+                let Some(whole) = refused.get_mut(&(bulkhead.clone(), None)) else { continue };
+                *whole = whole.plus(of_pair);
+                let service = ids.service_name(view.pair.service).to_owned();
+                refused.insert((bulkhead, Some(service)), of_pair);
+            }
+        });
+        refused
     }
 
     pub(super) fn longest_waits(&self) -> BTreeMap<(String, String), f64> {
@@ -131,6 +163,10 @@ impl Healing {
         for (pair, stats) in &seen.counters {
             self.windows.entry(*pair).or_default().push(stats, now, longest);
         }
+        for (whose, refused) in &seen.refused {
+            self.refusals.entry(whose.clone()).or_default().push(*refused, now, longest);
+        }
+        self.refusals.retain(|whose, _| seen.refused.contains_key(whose));
         self.windows.retain(|pair, _| seen.counters.contains_key(pair));
         for (pair, view) in &seen.breakers {
             if word::state(view.slot.word) == STATE_CLOSED {

@@ -1,9 +1,11 @@
 //! Runs a command: no shell, an environment that describes the incident and nothing else of guardd's,
 //! the incident as JSON on its standard input, in a process group of its own, and an end
-//! after its time. What it leaves behind in its process group is ended with it.
+//! after its time. What it leaves behind in its process group is ended with it; what is in its
+//! cgroup, by whoever has made that.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,9 +24,9 @@ const LOOK: Duration = Duration::from_millis(10);
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Runs it and waits for its end, which comes at the latest a moment after `options.timeout`.
-pub fn run_exec(argv: &[String], options: &HookOptions, situation: &Situation) -> Outcome {
+pub fn run_exec(argv: &[String], options: &HookOptions<'_>, situation: &Situation) -> Outcome {
     let begin = Instant::now();
-    let (result, message) = match start(argv, situation) {
+    let (result, message) = match start(argv, options, situation) {
         Ok(mut child) => {
             feed(&mut child, situation);
             follow(child, begin + options.timeout, options.timeout)
@@ -37,9 +39,24 @@ pub fn run_exec(argv: &[String], options: &HookOptions, situation: &Situation) -
     Outcome { result, message, took: begin.elapsed() }
 }
 
-fn start(argv: &[String], situation: &Situation) -> std::io::Result<Child> {
-    let (program, arguments) = argv.split_first().ok_or(std::io::ErrorKind::InvalidInput)?;
-    let mut command = Command::new(program);
+fn start(argv: &[String], options: &HookOptions<'_>, situation: &Situation) -> io::Result<Child> {
+    let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut command = match helper(options)? {
+        // Between fork and exec only a process of its own can do more than std offers.
+        Some(guardctl) => {
+            let mut command = Command::new(guardctl);
+            command.arg("hook");
+            if let Some(cgroup) = options.cgroup {
+                command.arg("--cgroup").arg(cgroup);
+            }
+            if let Some(user) = options.user {
+                command.arg("--user").arg(user);
+            }
+            command.arg("--").arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
     command
         .args(arguments)
         .env_clear()
@@ -51,6 +68,25 @@ fn start(argv: &[String], situation: &Situation) -> std::io::Result<Child> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command.spawn()
+}
+
+/// `guardctl`, beside guardd, if this hook needs it.
+fn helper(options: &HookOptions<'_>) -> io::Result<Option<PathBuf>> {
+    if options.user.is_none() && options.cgroup.is_none() {
+        return Ok(None);
+    }
+    let guardctl = std::env::current_exe()?.with_file_name("guardctl");
+    if guardctl.is_file() {
+        return Ok(Some(guardctl));
+    }
+    let path = guardctl.display();
+    if let Some(user) = options.user {
+        return Err(io::Error::other(format!(
+            "{path} is needed to become {user}, and is not there"
+        )));
+    }
+    tracing::warn!(%path, "not there: a hook runs without a cgroup of its own, and setsid escapes it");
+    Ok(None)
 }
 
 fn follow(mut child: Child, until: Instant, timeout: Duration) -> (ActionResult, String) {
@@ -145,7 +181,7 @@ mod tests {
             reason: "sick".into(),
             ..Situation::default()
         };
-        run_exec(&argv, &HookOptions { timeout }, &situation)
+        run_exec(&argv, &HookOptions { timeout, ..HookOptions::default() }, &situation)
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -164,8 +200,11 @@ mod tests {
         assert_eq!(failed.result, ActionResult::Failed);
         assert_eq!(failed.message, "exit code 3: no such cache");
         assert!(run("kill -9 $$", LONG).message.contains("SIGKILL"));
-        let missing =
-            run_exec(&["/not/there".into()], &HookOptions { timeout: LONG }, &Situation::default());
+        let missing = run_exec(
+            &["/not/there".into()],
+            &HookOptions { timeout: LONG, ..HookOptions::default() },
+            &Situation::default(),
+        );
         assert_eq!(missing.result, ActionResult::Failed);
         assert!(missing.message.contains("/not/there"));
     }

@@ -10,9 +10,9 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
-use super::HookOptions;
+use super::{HookOptions, Tell};
 use crate::plan::{NETWORK_ERROR, RATE_LIMIT, RetryPolicyPlan, VALIDATION_ERROR};
-use crate::recovery::{ActionResult, Outcome, Situation};
+use crate::recovery::{ActionResult, Outcome, Situation, again};
 
 /// One try that failed.
 struct Failed {
@@ -22,19 +22,22 @@ struct Failed {
     retry_after: Option<Duration>,
 }
 
-/// Posts it; any answer of 2xx is good. Not to be called within a tokio runtime.
+/// Posts it; any answer of 2xx is good. A try that another one follows is told to `tell`. A pause that
+/// does not fit into the time is not begun. Not to be called within a tokio runtime.
 pub fn post(
     url: &str,
-    options: &HookOptions,
+    options: &HookOptions<'_>,
     policies: &[RetryPolicyPlan],
     situation: &Situation,
+    tell: &Tell<'_>,
 ) -> Outcome {
     let begin = Instant::now();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (result, message) = match runtime {
         Ok(runtime) => {
             let ended = runtime.block_on(async {
-                let tried = Box::pin(try_all(url, policies, situation));
+                let tried =
+                    Box::pin(try_all(url, begin + options.timeout, policies, situation, tell));
                 match tokio::time::timeout(options.timeout, tried).await {
                     Ok(Ok(status)) => (ActionResult::Done, format!("{url} answered {status}")),
                     Ok(Err(why)) => (ActionResult::Failed, format!("{url}: {why}")),
@@ -56,21 +59,24 @@ pub fn post(
 
 async fn try_all(
     url: &str,
+    until: Instant,
     policies: &[RetryPolicyPlan],
     situation: &Situation,
+    tell: &Tell<'_>,
 ) -> Result<StatusCode, String> {
-    let mut attempt = 0;
+    let mut tried = 0;
     loop {
         let failed = match try_once(url, situation).await {
             Ok(status) => return Ok(status),
             Err(failed) => failed,
         };
         let policy = policies.iter().find(|policy| policy.name == failed.policy);
-        let Some(delay) = policy.and_then(|p| p.delay(attempt, situation.incident)) else {
-            return Err(format!("{}; tried {} times", failed.why, attempt + 1));
-        };
-        tokio::time::sleep(failed.retry_after.map_or(delay, |asked| asked.max(delay))).await;
-        attempt += 1;
+        tried += 1;
+        let left = until.saturating_duration_since(Instant::now());
+        let pause = again(policy, tried, situation.incident, failed.retry_after, left)
+            .map_err(|why| format!("{}; {why}", failed.why))?;
+        tell(tried, &failed.why, pause);
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -152,7 +158,8 @@ mod tests {
         policies
     }
 
-    const OPTIONS: HookOptions = HookOptions { timeout: Duration::from_secs(10) };
+    const OPTIONS: HookOptions<'_> =
+        HookOptions { timeout: Duration::from_secs(10), user: None, cgroup: None };
 
     #[test]
     fn a_server_that_is_busy_is_asked_again() {
@@ -162,7 +169,7 @@ mod tests {
             "HTTP/1.1 204 Done\r\nConnection: close\r\n\r\n",
         ]);
         let situation = Situation { incident: 9, ..Situation::default() };
-        let done = post(&url, &OPTIONS, &policies(), &situation);
+        let done = post(&url, &OPTIONS, &policies(), &situation, &|_, _, _| {});
         assert_eq!(done.result, ActionResult::Done, "{}", done.message);
         let bodies = asked.join().unwrap();
         assert!(bodies.iter().all(|body| body.contains("\"incident\":9")), "{bodies:?}");
@@ -172,18 +179,44 @@ mod tests {
     fn what_is_wrong_is_not_tried_again() {
         let (url, asked) =
             server(&["HTTP/1.1 400 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]);
-        let failed = post(&url, &OPTIONS, &policies(), &Situation::default());
+        let failed = post(&url, &OPTIONS, &policies(), &Situation::default(), &|_, _, _| {});
         assert_eq!(failed.result, ActionResult::Failed);
         assert!(failed.message.contains("400") && failed.message.contains("tried 1 times"));
         assert_eq!(asked.join().unwrap().len(), 1);
+    }
+
+    /// The built-in policy waits for a minute, and the step has ten seconds.
+    #[test]
+    fn a_pause_that_does_not_fit_ends_it_at_once_and_a_retry_after_that_fits_is_kept() {
+        let (url, asked) =
+            server(&["HTTP/1.1 429 Later\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"]);
+        let (built_in, nobody) = (RetryPolicyPlan::built_in(), Situation::default());
+        let failed = post(&url, &OPTIONS, &built_in, &nobody, &|_, _, _| {});
+        assert_eq!(failed.result, ActionResult::Failed);
+        assert!(failed.took < Duration::from_secs(5), "{:?}", failed.took);
+        assert!(failed.message.contains("the next try would be in 60.0 s"), "{}", failed.message);
+        assert_eq!(asked.join().unwrap().len(), 1);
+        let (url, asked) = server(&[
+            "HTTP/1.1 429 Later\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 204 Done\r\nConnection: close\r\n\r\n",
+        ]);
+        let told = std::cell::RefCell::new(Vec::new());
+        let tell =
+            |tried, failed: &str, pause| told.borrow_mut().push((tried, failed.to_owned(), pause));
+        let done = post(&url, &OPTIONS, &built_in, &nobody, &tell);
+        assert_eq!(done.result, ActionResult::Done, "{}", done.message);
+        assert!(done.took >= Duration::from_secs(1), "{:?}", done.took);
+        assert_eq!(asked.join().unwrap().len(), 2);
+        let one = (1, "answered 429 Too Many Requests".to_owned(), Duration::from_secs(1));
+        assert_eq!(told.into_inner(), [one]);
     }
 
     #[test]
     fn a_server_that_hangs_costs_the_timeout_and_no_more() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let options = HookOptions { timeout: Duration::from_millis(200) };
-        let hung = post(&url, &options, &policies(), &Situation::default());
+        let options = HookOptions { timeout: Duration::from_millis(200), ..OPTIONS };
+        let hung = post(&url, &options, &policies(), &Situation::default(), &|_, _, _| {});
         assert_eq!(hung.result, ActionResult::TimedOut);
         assert!(hung.took < Duration::from_secs(5));
     }
