@@ -12,6 +12,7 @@ mod checkpoint;
 mod connect;
 mod cpu;
 mod delay;
+mod gateway;
 mod healing;
 mod idle;
 mod kill;
@@ -61,7 +62,7 @@ impl Effort {
 type Benchmark = fn(Effort) -> Result<Vec<Row>>;
 
 /// All benchmarks, in the order in which they run.
-const ALL: [(&str, Benchmark, &str); 19] = [
+const ALL: [(&str, Benchmark, &str); 20] = [
     ("roundtrip", roundtrip::run, "64-byte exchanges on one connection"),
     ("connect", connect::run, "connect and close, per second"),
     ("bulk", bulk::run, "bytes per second on one connection"),
@@ -75,6 +76,7 @@ const ALL: [(&str, Benchmark, &str); 19] = [
     (KILLS, kills::run, "drills killed at random moments, four ways (200 runs, 5 minutes)"),
     ("limits", limits::run, "the count of connections after a million opens and closes"),
     ("neighbours", neighbours::run, "calls beside a flood, a hog and a bomb in another bulkhead"),
+    ("gateway", gateway::run, "calls through the gateway against straight ones"),
     ("checkpoint", checkpoint::run, "how long an agent stands still for a checkpoint of 100 MiB"),
     ("idle", idle::run, "processor and memory of an idle guardd, 100 bulkheads x 100 services"),
     ("reload", reload::run, "time to reload 100 bulkheads x 100 services"),

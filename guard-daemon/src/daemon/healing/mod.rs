@@ -280,6 +280,10 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
         }
         Order::GiveUp => {
             guard.tell_not_verified(known, rule.steps.len(), judged);
+            // What did not help must not go on until somebody comes.
+            if rule.holds_still(usize::MAX) && !guard.lock().monitor() {
+                guard.thaw_after(known, target);
+            }
             // A ladder that ends with a call has made it.
             let called = rule.steps.last().is_some_and(|step| step.action == Action::Notify);
             if called {

@@ -41,6 +41,10 @@ fn whoever_was_not_redirected_is_reset() {
 fn one_agents_flood_leaves_room_for_another() {
     let server = good();
     let running = gateway(server.at, options());
+    // As guardd does at its start: each connection here has both its ends in this process.
+    let mut files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    files.current = files.maximum;
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, files).unwrap();
     let flood: Vec<Plain> = (0..PLACES).map(|_| connect(running.at)).collect();
     let until = Instant::now() + LIMIT;
     while running.counters.open() < PLACES as u64 {
