@@ -116,6 +116,11 @@ impl FaultManager {
         self.halted.take()
     }
 
+    /// What active faults are about: bulkhead and service; no service = all of them.
+    pub fn targets(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        self.active.values().map(|fault| (&*fault.spec.bulkhead, fault.spec.service.as_deref()))
+    }
+
     /// Bulkheads that a fault is about.
     pub fn bulkheads(&self) -> impl Iterator<Item = &str> {
         self.active.values().map(|fault| fault.spec.bulkhead.as_str())

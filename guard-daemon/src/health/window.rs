@@ -18,25 +18,31 @@ const CLOSEST: Duration = Duration::from_millis(200);
 struct Counts {
     calls: [u64; Outcome::COUNT],
     injected: u64,
+    injected_bad: u64,
     buckets: [u64; CALL_BUCKET_COUNT],
 }
 
 impl Counts {
     fn of(stats: &PairStats) -> Self {
         let mut calls = [0; Outcome::COUNT];
-        let mut injected = 0;
+        let (mut injected, mut injected_bad) = (0, 0);
         for outcome in Outcome::ALL {
             calls[outcome as usize] = stats.calls_of(outcome);
-            injected += stats.calls[outcome as usize][Origin::Injected as usize];
+            let touched = stats.calls[outcome as usize][Origin::Injected as usize];
+            injected += touched;
+            if is_bad(outcome) {
+                injected_bad += touched;
+            }
         }
-        Self { calls, injected, buckets: stats.call_buckets }
+        Self { calls, injected, injected_bad, buckets: stats.call_buckets }
     }
 
     /// What happened between `edge` and these.
     fn since(&self, edge: &Self) -> Span {
         // Counters are read one after the other while they grow: never below 0.
         let injected = self.injected.saturating_sub(edge.injected);
-        let mut found = Span { injected, ..Span::default() };
+        let injected_bad = self.injected_bad.saturating_sub(edge.injected_bad);
+        let mut found = Span { injected, injected_bad, ..Span::default() };
         for (sum, (new, old)) in found.calls.iter_mut().zip(self.calls.iter().zip(edge.calls)) {
             *sum = new.saturating_sub(old);
         }
@@ -63,6 +69,8 @@ pub struct Span {
     pub calls: [u64; Outcome::COUNT],
     /// How many of them a fault has touched.
     pub injected: u64,
+    /// How many of those went badly.
+    injected_bad: u64,
     buckets: [u64; CALL_BUCKET_COUNT],
 }
 
@@ -142,6 +150,15 @@ impl Span {
         (good, bad)
     }
 
+    /// Whether it is faults of guard's that make calls go badly: half of the bad ones at least, or, where
+    /// none is bad (they are slow), any. `None`: nothing is known of any.
+    pub fn is_injected(&self) -> Option<bool> {
+        match self.good_and_bad().1 {
+            0 => (self.injected > 0).then_some(true),
+            bad => Some(self.injected_bad * 2 >= bad),
+        }
+    }
+
     /// Share of good calls; `None` with fewer than `min_calls` that say anything.
     pub fn success_rate(&self, min_calls: u64) -> Option<f64> {
         let (good, bad) = self.good_and_bad();
@@ -175,6 +192,10 @@ impl Span {
     }
 }
 
+fn is_bad(outcome: Outcome) -> bool {
+    matches!(Judgement::of(outcome), Judgement::Failure | Judgement::Throttled)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -189,6 +210,24 @@ mod tests {
         stats.calls[Outcome::Refused as usize][0] = bad;
         stats.call_buckets[0] = good;
         stats
+    }
+
+    #[test]
+    fn whose_fault_it_is() {
+        let start = Instant::now();
+        let of = |good_injected, bad_injected, bad| {
+            let mut window = Window::default();
+            window.push(&stats(0, 0), start, LONGEST);
+            let mut later = stats(10, bad);
+            later.calls[Outcome::Success as usize][Origin::Injected as usize] = good_injected;
+            later.calls[Outcome::Refused as usize][Origin::Injected as usize] = bad_injected;
+            window.push(&later, start + Duration::from_secs(10), LONGEST);
+            window.last(LONGEST).is_injected()
+        };
+        assert_eq!((of(0, 5, 0), of(0, 5, 5)), (Some(true), Some(true)));
+        assert_eq!(of(0, 4, 5), Some(false), "most are real");
+        assert_eq!(of(3, 0, 0), Some(true), "slow ones");
+        assert_eq!((of(3, 0, 1), of(0, 0, 0)), (Some(false), None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bounds;
 mod hangs;
 mod hooks;
 mod limits;
+mod origin;
 mod returns;
 mod tries;
 

@@ -56,7 +56,7 @@ fn row(record: &IncidentRecord) -> Vec<Cell> {
         name(of.service.as_ref()).into(),
         of.rule.as_str().into(),
         helped.unwrap_or_else(|| "-".to_owned()).into(),
-        of.reason.as_str().into(),
+        if of.injected { format!("(injected) {}", of.reason) } else { of.reason.clone() }.into(),
     ]
 }
 

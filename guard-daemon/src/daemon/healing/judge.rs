@@ -82,7 +82,7 @@ impl Healing {
             look,
             reason: reason.join("; "),
             outcomes: span.outcomes(),
-            injected: span.injected > 0,
+            injected: span.is_injected().unwrap_or_else(|| seen.is_faulted(target)),
             pairs: pair.into_iter().collect(),
         }
     }

@@ -9,7 +9,7 @@ use guard_common::abi::ids::PairKey;
 use guard_common::abi::limits::SERVICE_ALL;
 use guard_common::logic::breaker::word;
 
-use super::{Guard, Healing, Whose};
+use super::{Guard, Healing, Target, Whose};
 use crate::cgroup::limits::Usage;
 use crate::daemon::state::State;
 use crate::health::Refused;
@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub(super) waits: BTreeMap<(String, String), f64>,
     /// Calls that limits have refused so far, where a rule asks for it.
     pub(super) refused: BTreeMap<Whose, Refused>,
+    /// What active faults are about.
+    pub(super) faulted: BTreeSet<Whose>,
 }
 
 /// A bulkhead of it.
@@ -37,6 +39,15 @@ pub(super) struct Seen {
 pub(super) struct BulkheadSeen {
     pub(super) memory_pressure: Option<f64>,
     pub(super) oom_kills: Option<u64>,
+}
+
+impl Seen {
+    /// Whether a fault is at work on a target.
+    pub(super) fn is_faulted(&self, target: &Target) -> bool {
+        self.faulted.iter().any(|(bulkhead, service)| {
+            *bulkhead == target.bulkhead && (service.is_none() || *service == target.service)
+        })
+    }
 }
 
 impl Guard {
@@ -78,6 +89,8 @@ impl Guard {
         } else {
             BTreeMap::new()
         };
+        let faulted = state.faults.targets();
+        let faulted = faulted.map(|(b, s)| (b.to_owned(), s.map(str::to_owned))).collect();
         let services = state.plan.services.iter().map(|service| service.name.clone()).collect();
         let breakers: BTreeMap<PairKey, BreakerView> = state
             .kernel
@@ -102,7 +115,17 @@ impl Guard {
             };
             pairs.iter().map(|pair| (*pair, name(pair))).collect()
         });
-        Some(Seen { rules, bulkheads, services, counters, breakers, names, waits, refused })
+        Some(Seen {
+            rules,
+            bulkheads,
+            services,
+            counters,
+            breakers,
+            names,
+            waits,
+            refused,
+            faulted,
+        })
     }
 
     /// Of each bulkhead and service, and of each bulkhead as a whole.

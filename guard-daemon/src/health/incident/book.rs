@@ -83,8 +83,13 @@ impl IncidentBook {
                 let seconds = seconds_between(&incident.opened, &closed.time);
                 if closed.end == End::Recovered {
                     let total = self.totals.entry(key(&incident.situation)).or_default();
-                    total.incidents += 1;
-                    total.incident_seconds += seconds;
+                    if incident.situation.injected {
+                        total.injected_incidents += 1;
+                        total.injected_seconds += seconds;
+                    } else {
+                        total.incidents += 1;
+                        total.incident_seconds += seconds;
+                    }
                 }
                 incident.closed = Some(closed);
             }
@@ -199,7 +204,12 @@ impl IncidentBook {
         let now = jiff::Timestamp::now().to_string();
         for incident in self.active() {
             let total = totals.entry(key(&incident.situation)).or_default();
-            total.open_seconds += seconds_between(&incident.opened, &now);
+            let seconds = seconds_between(&incident.opened, &now);
+            if incident.situation.injected {
+                total.injected_seconds += seconds;
+            } else {
+                total.open_seconds += seconds;
+            }
         }
         totals
     }
@@ -281,6 +291,28 @@ mod tests {
         assert_eq!((total.incidents, total.observed_seconds), (1, 60.0));
         assert!(total.mtbf_seconds().unwrap() > 59.0);
         assert_eq!(book.open(situation("c")), 3);
+    }
+
+    #[test]
+    fn what_guard_injects_is_no_failure_of_the_service() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut book = IncidentBook::open_in(dir.path());
+        let pair = ("a".to_owned(), "api".to_owned());
+        book.observed([pair.clone()].into_iter(), 60.0);
+        let drill = book.open(Situation { injected: true, ..situation("a") });
+        book.close(drill, End::Recovered, None, "well".into());
+        let real = book.open(situation("a"));
+        book.close(real, End::Recovered, None, "well".into());
+        book.save_totals();
+        drop(book);
+        let book = IncidentBook::open_in(dir.path());
+        let mut total = book.totals()[&pair];
+        assert_eq!((total.incidents, total.injected_incidents), (1, 1));
+        total.injected_seconds = 20.0;
+        total.incident_seconds = 10.0;
+        assert_eq!(total.mtbf_seconds(), Some(30.0));
+        assert_eq!(total.mttr_seconds(), Some(10.0));
+        assert_eq!(total.availability(), Some(0.75));
     }
 
     #[test]

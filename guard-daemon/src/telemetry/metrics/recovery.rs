@@ -55,10 +55,21 @@ impl Sample {
             (labels(pair), count as f64)
         });
         family("guard_incident_active", "Incidents that go on").gauges(encoder, active)?;
-        family("guard_incidents", "Incidents that have ended")
-            .counters(encoder, of(|total| Some(total.incidents as f64)))?;
+        let by_origin = |real: fn(&Total) -> f64, injected: fn(&Total) -> f64| {
+            let of = move |(pair, total): (&(String, String), &Total)| {
+                let [bulkhead, destination] = labels(pair);
+                [("real", real(total)), ("injected", injected(total))].map(|(origin, value)| {
+                    ([bulkhead.clone(), destination.clone(), ("origin", origin.to_owned())], value)
+                })
+            };
+            recovery.totals.iter().flat_map(of)
+        };
+        family("guard_incidents", "Incidents that have ended, by whose fault they were").counters(
+            encoder,
+            by_origin(|total| total.incidents as f64, |total| total.injected_incidents as f64),
+        )?;
         family("guard_incident_seconds", "Time in incidents, with those that go on")
-            .counters(encoder, of(|total| Some(total.sick_seconds())))?;
+            .counters(encoder, by_origin(Total::sick_seconds, |total| total.injected_seconds))?;
         family("guard_observed_seconds", "Time for which guardd has watched calls of this kind")
             .counters(encoder, of(|total| Some(total.observed_seconds)))?;
         family(
