@@ -262,12 +262,6 @@ impl RulePlan {
         self.service.is_none() && self.detectors.iter().all(|detector| !detector.is_of_service())
     }
 
-    /// Whether a step up to this one switches the fallback.
-    pub fn switches_fallback(&self, reached: usize) -> bool {
-        let done = self.steps.iter().take(reached.saturating_add(1));
-        done.into_iter().any(|step| matches!(step.action, Action::Fallback(_)))
-    }
-
     /// Whether the bulkhead's processes do not run after this step (from 0), because of one up to it.
     pub fn holds_still(&self, step: usize) -> bool {
         let done = self.steps.iter().take(step.saturating_add(1));

@@ -9,9 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 use testbed::guardd::{Guardd, GuarddConfig};
 use testbed::server::Server;
-use testbed::wait;
 
-use crate::{LIMIT, caller, incident_when, incidents, results};
+use crate::{caller, incident_when, incidents, results};
 
 struct Scene {
     _server: Server,
@@ -53,33 +52,6 @@ impl Scene {
         let text = fs::read_to_string(self.files.path().join(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
-}
-
-#[test]
-fn what_a_rule_has_frozen_runs_again_when_it_gives_up() {
-    let mut server = Server::loopback().unwrap();
-    let address = server.address().unwrap();
-    server.refuse();
-    let config = GuarddConfig::new(format!(
-        "[services.api]\nendpoints = [\"{address}\"]\n[bulkheads.research]\n\
-         [[recovery]]\nname = \"useless\"\n\
-         when = {{ bulkhead = \"research\", service = \"api\", breaker_open_for = \"0s\" }}\n\
-         steps = [ {{ freeze = {{}} }} ]\nverify = {{ within = \"1s\" }}\n"
-    ));
-    let guardd = Guardd::start(config).unwrap();
-    let frozen = guardd.bulkhead("research").join("cgroup.freeze");
-    let agent = caller(&guardd, &format!("http://{address}/"), &[]);
-    let stands_still = || fs::read_to_string(&frozen).unwrap().trim() == "1";
-    wait::until("frozen", LIMIT, stands_still).unwrap();
-    let called = |i: &Value| {
-        let mut lines = i["timeline"].as_array().unwrap().iter();
-        of_rule(i) && lines.any(|line| line["kind"] == "called")
-    };
-    let incident = incident_when(&guardd, "a call", called);
-    assert_eq!(results(&incident, "freeze"), ["done"], "{incident:#}");
-    wait::until("running again", LIMIT, || !stands_still()).unwrap();
-    drop(agent);
-    guardd.finish().unwrap();
 }
 
 fn of_rule(incident: &Value) -> bool {

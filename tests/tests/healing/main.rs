@@ -5,6 +5,7 @@
 
 mod bounds;
 mod hangs;
+mod held;
 mod hooks;
 mod limits;
 mod origin;

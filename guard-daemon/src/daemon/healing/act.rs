@@ -230,16 +230,19 @@ impl Guard {
         Ok(done.to_owned())
     }
 
-    /// What a rule has frozen runs again now that it is well.
-    pub(super) fn thaw_after(&self, incident: Option<u64>, target: &Target) {
-        let message = match self.thaw(target) {
-            Ok(done) => format!("thawed: {done}"),
-            Err((_, why)) => format!("not thawed: {why}"),
-        };
-        self.tell_note(incident.unwrap_or(0), message);
+    /// The opposite of [`Guard::hold_down`], of this very value: pressure stages may set others.
+    pub(super) fn let_go(&self, target: &Target, setting: &limits::Setting) -> Acted {
+        let name = &target.bulkhead;
+        let mut state = self.lock();
+        let Some(plan) = state.plan.bulkhead(name).cloned() else { return skipped("it is gone") };
+        if let Some(pressing) = state.limits.pressing.get_mut(name) {
+            pressing.retain(|held| held != setting);
+        }
+        self.set_limits_of(&mut state, &plan);
+        Ok(format!("{} is that of the configuration", setting.file))
     }
 
-    fn thaw(&self, target: &Target) -> Acted {
+    pub(super) fn thaw(&self, target: &Target) -> Acted {
         let name = &target.bulkhead;
         let mut state = self.lock();
         if state.stages_of(name).contains(&Stage::Freeze) {

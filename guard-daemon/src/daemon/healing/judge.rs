@@ -378,7 +378,8 @@ mod tests {
         assert!(healing.withdraw(&other).is_empty(), "nothing has changed");
         // Now a rule of the file heals what the built-in one did, and the other rule is gone.
         let changed = seen(vec![rule("a", Some("api"), Detector::SuccessRateBelow(0.5))]);
-        let gone: Vec<u64> = healing.withdraw(&changed).into_iter().map(|(_, id)| id).collect();
+        let gone: Vec<u64> =
+            healing.withdraw(&changed).into_iter().filter_map(|(_, live)| live.incident).collect();
         assert_eq!(gone.len(), 2);
         assert!(healing.withdraw(&changed).is_empty(), "once");
     }

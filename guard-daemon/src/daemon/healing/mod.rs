@@ -21,6 +21,7 @@ use crate::recovery::{ActionResult, Ladder, Look, Order, Outcome, Situation};
 
 mod act;
 mod again;
+mod held;
 mod hook;
 mod judge;
 mod probe;
@@ -60,6 +61,8 @@ struct Live {
     incident: Option<u64>,
     /// When the last step was done: what is verified happened since.
     acted: Option<Instant>,
+    /// What its steps have put in place.
+    held: Vec<held::Held>,
     /// Whose calls it is about, as of the last look.
     pair: Option<PairKey>,
 }
@@ -168,11 +171,11 @@ fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
     while let Ok(Done { work, outcome }) = told.try_recv() {
         let now = Instant::now();
         let skipped = outcome.result == ActionResult::Skipped;
+        let touched = !skipped && outcome.result != ActionResult::WouldHave;
         let mut healing = guard.healing();
         healing.running = healing.running.saturating_sub(1);
         if work.step.action.stops_processes() {
             healing.stopping = false;
-            let touched = !skipped && outcome.result != ActionResult::WouldHave;
             healing.stopped = if touched { Some(now) } else { healing.stopped };
         }
         // A target that was withdrawn and came back meanwhile has an incident of its own.
@@ -180,10 +183,15 @@ fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
             .targets
             .get_mut(&work.target)
             .filter(|live| live.incident == Some(work.situation.incident));
-        let (incident, pair) = own.map_or((None, None), |live| {
+        let mut of_nobody = Live::default();
+        let live = own.unwrap_or(&mut of_nobody);
+        if touched {
+            live.hold(&work.step.action);
+        }
+        let (incident, pair) = live.incident.map_or((None, None), |incident| {
             live.acted = Some(now);
             live.ladder.acted(&work.rule, skipped, now);
-            (live.incident, live.pair)
+            (Some(incident), live.pair)
         });
         if let Some(window) = pair.and_then(|pair| healing.windows.get_mut(&pair)) {
             window.mark();
@@ -194,6 +202,7 @@ fn finish(guard: &Arc<Guard>, told: &Receiver<Done>) {
         }
         drop(healing);
         guard.tell_action(incident, &work.situation, &outcome);
+        guard.take_back(None, &work.target, of_nobody.held);
     }
 }
 
@@ -223,8 +232,11 @@ fn look(guard: &Arc<Guard>) -> bool {
     }
     drop(healing);
     guard.observe(&seen, elapsed, save);
-    for (target, incident) in withdrawn {
-        guard.tell_withdrawn(&target, incident);
+    for (target, live) in withdrawn {
+        guard.take_back(live.incident, &target, live.held);
+        if let Some(incident) = live.incident {
+            guard.tell_withdrawn(&target, incident);
+        }
     }
     for (rule, target, judged, order) in orders {
         obey(guard, &rule, &target, &judged, order);
@@ -281,9 +293,7 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
         Order::GiveUp => {
             guard.tell_not_verified(known, rule.steps.len(), judged);
             // What did not help must not go on until somebody comes.
-            if rule.holds_still(usize::MAX) && !guard.lock().monitor() {
-                guard.thaw_after(known, target);
-            }
+            take_back(guard, known, target);
             // A ladder that ends with a call has made it.
             let called = rule.steps.last().is_some_and(|step| step.action == Action::Notify);
             if called {
@@ -293,18 +303,7 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
             }
         }
         Order::Recovered(step) => {
-            // Frozen by a rule: it need not be frozen any more.
-            if rule.holds_still(step.unwrap_or(usize::MAX)) && !guard.lock().monitor() {
-                guard.thaw_after(known, target);
-            }
-            // Switched by a rule: the breaker decides again.
-            if let Some(service) = &target.service
-                && rule.switches_fallback(step.unwrap_or(usize::MAX))
-                && !rule.dry_run
-            {
-                let outcome = guard.unswitch_fallback(service);
-                guard.tell_note(known.unwrap_or(0), outcome.message);
-            }
+            take_back(guard, known, target);
             let mut healing = guard.healing();
             if let Some(live) = healing.targets.get_mut(target) {
                 live.incident = None;
@@ -318,6 +317,14 @@ fn obey(guard: &Arc<Guard>, rule: &RulePlan, target: &Target, judged: &Judged, o
             guard.tell_recovered(known, &situation(None), helped, judged);
         }
     }
+}
+
+fn take_back(guard: &Guard, incident: Option<u64>, target: &Target) {
+    let held = match guard.healing().targets.get_mut(target) {
+        Some(live) => std::mem::take(&mut live.held),
+        None => return,
+    };
+    guard.take_back(incident, target, held);
 }
 
 /// Calls a person; not for what was only tried in words.
@@ -415,7 +422,7 @@ impl Healing {
     }
 
     /// Targets that no rule of the plan is about any more, with their open incidents.
-    fn withdraw(&mut self, seen: &Seen) -> Vec<(Target, u64)> {
+    fn withdraw(&mut self, seen: &Seen) -> Vec<(Target, Live)> {
         let stays =
             |target: &Target| seen.rules.iter().any(|rule| judge::is_about(rule, target, seen));
         let gone: Vec<Target> =
@@ -425,7 +432,7 @@ impl Healing {
         gone.into_iter()
             .filter_map(|target| {
                 let live = self.targets.remove(&target)?;
-                Some((target, live.incident?))
+                Some((target, live))
             })
             .collect()
     }

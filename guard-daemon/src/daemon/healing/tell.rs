@@ -121,6 +121,9 @@ impl Guard {
         self.events.note(kind, |event| {
             bulkhead.clone_into(&mut event.bulkhead);
             service.clone_into(&mut event.service);
+            if situation.injected {
+                "injected".clone_into(&mut event.origin);
+            }
             event.message = format!("incident {id}, rule {rule}: {message}");
         });
     }
