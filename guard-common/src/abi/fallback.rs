@@ -6,7 +6,7 @@ use super::pod;
 pub const FALLBACK_ON: u32 = 1;
 /// All calls go there, whatever the breaker says: the operator or a recovery has switched it on.
 pub const FALLBACK_FORCED: u32 = 2;
-/// guardd itself answers there: only while [`ServingLease`] lasts.
+/// guardd itself answers there: only while [`Serving`] says so.
 pub const FALLBACK_SERVED: u32 = 4;
 
 /// It is a loopback address: only for sockets of the network namespace that [`Serving`] names. In
