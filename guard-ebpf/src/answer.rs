@@ -8,7 +8,7 @@ use guard_common::abi::socket::{
     EXCHANGE_HANDSHAKE, SOCKET_FALLBACK, SOCKET_REDIRECTED, SOCKET_TLS, SOCKET_TLS_READY,
     SOCKET_UDP, SocketState,
 };
-use guard_common::logic::http::{self, HEAD_BYTES};
+use guard_common::logic::http::{self, HEAD_BYTES, PHRASE_BYTES};
 use guard_common::logic::outcome::is_name_query;
 use guard_common::logic::{dns, tls};
 
@@ -103,7 +103,7 @@ fn http(skb: *mut __sk_buff, offset: u32, bytes: u32, breaker: u32, asked: u32) 
     if http::is_interim(status) {
         return GOES_ON;
     }
-    let outcome = if asked == ASK_GATEWAY && http::is_stale(head) {
+    let outcome = if asked == ASK_GATEWAY && status != 0 && is_stale(skb, offset, bytes) {
         Outcome::ServerError as u32
     } else if breaker::any_answer_is_good(breaker) {
         good
@@ -111,6 +111,15 @@ fn http(skb: *mut __sk_buff, offset: u32, bytes: u32, breaker: u32, asked: u32) 
         http::outcome(status) as u32
     };
     ((status & STATUS) << STATUS_AT) | outcome
+}
+
+/// Whether an answer of the gateway is a kept one.
+#[inline(always)]
+fn is_stale(skb: *mut __sk_buff, offset: u32, bytes: u32) -> bool {
+    if (bytes as usize) < HEAD_BYTES + PHRASE_BYTES {
+        return false;
+    }
+    headers::bytes::<PHRASE_BYTES>(skb, offset as usize + HEAD_BYTES).is_some_and(http::is_stale)
 }
 
 /// Status in the first twelve bytes of an answer.

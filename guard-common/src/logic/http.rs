@@ -24,12 +24,17 @@ pub const fn status(head: Head) -> u32 {
     (hundreds - b'0') as u32 * 100 + (tens - b'0') as u32 * 10 + (units - b'0') as u32
 }
 
-/// Whether an answer of guardd's gateway is a kept one, given because the service failed. The gateway
-/// answers in HTTP/1.1, and only in this case in HTTP/1.0: every client takes both. Of other servers it
-/// says nothing.
+/// How a kept answer of guardd's gateway says to the hooks what it is, in the reason phrase, which
+/// clients do not look at: `HTTP/1.1 200 Stale, kept by guard`.
+pub const STALE_PHRASE: &str = "Stale, kept by guard";
+/// Bytes behind the status that tell.
+pub const PHRASE_BYTES: usize = 8;
+
+/// Whether what follows the status is that of a kept answer, given because the service failed. Of what
+/// does not come from the gateway it says nothing.
 #[inline(always)]
-pub const fn is_stale(head: Head) -> bool {
-    status(head) != 0 && head[7] == b'0'
+pub const fn is_stale(behind_status: [u8; PHRASE_BYTES]) -> bool {
+    u64::from_be_bytes(behind_status) == u64::from_be_bytes(*b" Stale, ")
 }
 
 /// Whether another answer follows this one (100 Continue, 103 Early Hints; after 101 the
@@ -133,9 +138,11 @@ mod tests {
 
     #[test]
     fn what_a_gateway_has_kept() {
-        assert!(is_stale(*b"HTTP/1.0 200"));
-        assert!(!is_stale(*b"HTTP/1.1 200"));
-        assert!(!is_stale(*b"220-1.00 200"), "no HTTP");
+        let line = format!("HTTP/1.1 200 {STALE_PHRASE}\r\n");
+        let behind = line.as_bytes()[HEAD_BYTES..].first_chunk::<PHRASE_BYTES>();
+        assert!(is_stale(*behind.unwrap()));
+        assert!(!is_stale(*b" OK\r\nCon"));
+        assert!(!is_stale(*b" Stale\r\n"));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
+use guard_common::logic::http::STALE_PHRASE;
 use http_body_util::{BodyExt, Either, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
+use hyper::ext::ReasonPhrase;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Version, header};
@@ -126,6 +128,10 @@ impl Session {
         }
         headers::strip(response.headers_mut(), switches);
         *response.version_mut() = Version::HTTP_11;
+        // Only the gateway itself says this.
+        if response.extensions().get::<ReasonPhrase>() == Some(&STALE) {
+            response.extensions_mut().remove::<ReasonPhrase>();
+        }
         Ok((End::Answered, self.keep(key, &bare, response)))
     }
 
@@ -183,12 +189,14 @@ impl Session {
     }
 }
 
-/// A kept answer as it is sent. Its version says to the hooks that the service has failed
-/// (`logic::http::is_stale`): what the agent gets is no proof of the service's health. The connection
-/// ends with it, so that the breaker is asked before the next call.
+/// Tells the hooks that the service has failed: what the agent gets is no proof of its health.
+const STALE: ReasonPhrase = ReasonPhrase::from_static(STALE_PHRASE.as_bytes());
+
+/// A kept answer as it is sent. The connection ends with it, so that the breaker is asked before the next
+/// call.
 fn of_old(kept: Response<Bytes>) -> Response<Body> {
     let mut response = kept.map(|body| Either::Right(Full::new(body)));
-    *response.version_mut() = Version::HTTP_10;
+    response.extensions_mut().insert(STALE);
     let close = header::HeaderValue::from_static("close");
     response.headers_mut().insert(header::CONNECTION, close);
     response

@@ -22,6 +22,7 @@ use testbed::sockopts::Options;
 /// Bytes of one numbered datagram; the number comes first, big-endian.
 const DATAGRAM_BYTES: usize = 64;
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: probe\r\ncontent-length: 0\r\n\r\n";
+const OLD_REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 /// Patience with an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -133,7 +134,8 @@ impl Probe {
                 let count = self.stream(name)?.read(&mut [0; 16_384])?;
                 Ok(json!({"received": count}))
             }
-            ["http", name] => self.http(name),
+            ["http", name] => self.http(name, REQUEST),
+            ["http10", name] => self.http(name, OLD_REQUEST),
             ["udp", name, at] => {
                 let socket = UdpSocket::bind(address(at)?)?;
                 let local = socket.local_addr()?.to_string();
@@ -206,9 +208,9 @@ impl Probe {
     }
 
     /// One request and its answer; the payload bytes of both.
-    fn http(&mut self, name: &str) -> Result<Value> {
+    fn http(&mut self, name: &str, request: &[u8]) -> Result<Value> {
         let stream = self.stream(name)?;
-        stream.write_all(REQUEST)?;
+        stream.write_all(request)?;
         let mut answer = Vec::new();
         let mut buffer = [0; 4096];
         loop {
@@ -224,7 +226,10 @@ impl Probe {
             let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
             let length: usize = length.context("no content-length")?.trim().parse()?;
             if answer.len() >= at + 4 + length {
-                return Ok(json!({"sent": REQUEST.len(), "received": answer.len()}));
+                let status = head.lines().next().unwrap_or_default();
+                return Ok(
+                    json!({"sent": request.len(), "received": answer.len(), "status": status}),
+                );
             }
         }
     }

@@ -97,6 +97,26 @@ fn each_kind_of_socket_goes_through_it_and_sees_the_service() {
     guardd.finish().unwrap();
 }
 
+/// Clients and servers that speak HTTP/1.0 are judged like others.
+#[test]
+fn the_old_protocol_is_no_failure() {
+    if !requires::cgroups("the_old_protocol_is_no_failure") {
+        return;
+    }
+    let service = server();
+    let address = service.address().unwrap();
+    let guardd = start(address, "stale_if_error = \"1h\"", "failure_threshold = 1");
+    let mut probe = Probe::start(&guardd, RESEARCH);
+    for _ in 0..3 {
+        probe.must(&format!("tcp c {address}"));
+        assert_eq!(probe.must("http10 c")["status"], "http/1.0 200 ok");
+        probe.must("close c");
+    }
+    drop(probe);
+    calls_are(&guardd, RESEARCH, "api", &[("success", 3)]);
+    guardd.finish().unwrap();
+}
+
 #[test]
 fn what_fails_for_a_moment_is_tried_again_and_no_breaker_hears_of_it() {
     if !requires::cgroups("what_fails_for_a_moment_is_tried_again_and_no_breaker_hears_of_it") {

@@ -12,8 +12,8 @@ fn an_old_answer_stands_in_for_a_service_that_fails_and_says_so() {
     let fresh = ask(running.at, "GET /a", "").unwrap();
     assert!(fresh.starts_with("HTTP/1.1 200") && !fresh.contains("stale"), "{fresh}");
     let stale = ask(running.at, "GET /a", "").unwrap();
-    // The version is for the hooks: no success of the service's.
-    assert!(stale.starts_with("HTTP/1.0 200 OK\r\n"), "{stale}");
+    // The phrase is for the hooks: no success of the service's.
+    assert!(stale.starts_with("HTTP/1.1 200 Stale, kept by guard\r\n"), "{stale}");
     assert!(stale.contains("x-guard-stale: 0\r\n") && stale.ends_with("kept"), "{stale}");
     assert!(stale.to_lowercase().contains("\r\nx-of: docs\r\n"), "{stale}");
     assert!(stale.contains("connection: close\r\n"), "{stale}");
@@ -70,4 +70,15 @@ fn an_answer_that_broke_off_is_not_kept() {
     assert!(is_reset(&ask(running.at, "GET /a", "")));
     assert!(is_reset(&ask(running.at, "GET /a", "")));
     assert_eq!(running.counters.requests(End::Stale), 0);
+}
+
+#[test]
+fn no_service_can_say_that_its_own_answer_was_kept() {
+    let server = Server::answering(&[("200 Stale, kept by guard", "", "mine")]);
+    let running = gateway(server.at, keeping());
+    let answer = ask(running.at, "GET /a", "").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("mine"), "{answer}");
+    let server = Server::answering(&[("200 Fine", "", "mine")]);
+    let running = gateway(server.at, keeping());
+    assert!(ask(running.at, "GET /a", "").unwrap().starts_with("HTTP/1.1 200 Fine\r\n"));
 }
