@@ -27,24 +27,25 @@ const BUILD: [&str; 9] = [
 const BINARIES: [&str; 4] = ["guardd", "guardctl", "guard-bench", "testbed-hog"];
 
 /// Runs it on each kernel in turn and prints what it says; `Ok(false)` if a target was missed.
-pub(super) fn run(kernels: &[Kernel], name: &str, dir: &Path) -> Result<bool> {
+pub(super) fn run(kernels: &[Kernel], name: &str, quick: bool, dir: &Path) -> Result<bool> {
     ensure!(cargo::succeeds(&mut cargo::cargo(&BUILD)?)?, "the build failed: see above");
     let mut met = true;
     for kernel in kernels.iter().filter(|kernel| kernel.role == Role::Supported) {
-        met &= on(kernel, name, &dir.join(&kernel.name))?;
+        met &= on(kernel, name, quick, &dir.join(&kernel.name))?;
     }
     Ok(met)
 }
 
-fn on(kernel: &Kernel, name: &str, dir: &Path) -> Result<bool> {
+fn on(kernel: &Kernel, name: &str, quick: bool, dir: &Path) -> Result<bool> {
     fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     let release = cargo::target_dir()?.join("release");
     let binaries = BINARIES.map(|name| ("/usr/local/bin", release.join(name)));
     let contents = initramfs::Contents {
         files: suite::stripped(&binaries, &dir.join("stripped"))?,
         script: format!(
-            "guard-bench {} 2>&1\necho \"guard-vm end bench $?\"\n",
-            suite::quote(name)
+            "guard-bench {}{} 2>&1\necho \"guard-vm end bench $?\"\n",
+            suite::quote(name),
+            if quick { " --quick" } else { "" }
         ),
     };
     let initramfs = initramfs::build(kernel, &contents, dir)?;

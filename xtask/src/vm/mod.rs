@@ -60,6 +60,9 @@ pub(crate) struct Options {
     /// Run this benchmark (of `cargo xtask bench`) inside, in place of the tests.
     #[arg(long, value_name = "NAME", conflicts_with_all = ["filter", "update_verifier"])]
     bench: Option<String>,
+    /// With `--bench`: a tenth of its rounds.
+    #[arg(long, requires = "bench")]
+    quick: bool,
     /// When the guests must have ended.
     #[arg(skip)]
     deadline: Option<Instant>,
@@ -82,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         return update_verifier(options);
     }
     if let Some(name) = &options.bench {
-        return bench::run(&kernels(options)?, name, &dir()?);
+        return bench::run(&kernels(options)?, name, options.quick, &dir()?);
     }
     let stages = stages(options)?;
     let (text, well) = report(&stages);
