@@ -20,8 +20,9 @@ use super::session::Broken;
 
 /// How long a connection may take to be ready for the next request.
 const READY: Duration = Duration::from_secs(1);
-/// Retries of a call that a kept answer can stand in for.
-const RETRIES_WITH_STALE: u32 = 1;
+/// Longest time between a call that a kept answer can stand in for and its last attempt, connects
+/// included: nobody waits long for what is there already.
+const TIME_WITH_STALE: Duration = Duration::from_secs(2);
 
 type OutBody = Either<Incoming, Full<Bytes>>;
 
@@ -61,7 +62,7 @@ impl Attempts {
         begin: Instant,
         has_stale: bool,
     ) -> Result<Response<Incoming>, Broken> {
-        let deadline = begin + TIME_MAX;
+        let deadline = begin + if has_stale { TIME_WITH_STALE } else { TIME_MAX };
         let kept = match body {
             Outgoing::Kept(kept) => kept,
             Outgoing::Once(body) => {
@@ -88,8 +89,7 @@ impl Attempts {
                     None => return result.map_err(Failure::into_broken),
                 },
             };
-            let may = !has_stale || attempt < RETRIES_WITH_STALE;
-            let delay = may.then(|| self.gateway.delay(reason, attempt, after, deadline)).flatten();
+            let delay = self.gateway.delay(reason, attempt, after, deadline);
             let Some(delay) = delay else { return result.map_err(Failure::into_broken) };
             tracing::debug!(
                 service = self.gateway.service,

@@ -82,3 +82,18 @@ fn no_service_can_say_that_its_own_answer_was_kept() {
     let running = gateway(server.at, keeping());
     assert!(ask(running.at, "GET /a", "").unwrap().starts_with("HTTP/1.1 200 Fine\r\n"));
 }
+
+/// With the policies as they are by default, and a service that is gone.
+#[test]
+fn a_kept_answer_is_not_waited_for_as_long_as_a_service() {
+    let server = Server::answering(&[("200 OK", "", "kept")]);
+    let mut options = keeping();
+    options.policies.network_error = policy("network_error", 1_000);
+    let running = gateway(server.at, options);
+    assert!(ask(running.at, "GET /a", "").unwrap().ends_with("kept"));
+    server.close();
+    let begin = Instant::now();
+    assert!(ask(running.at, "GET /a", "").unwrap().ends_with("kept"));
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert_eq!(running.counters.retries(Reason::Connect), 1);
+}
